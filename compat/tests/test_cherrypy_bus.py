@@ -254,41 +254,128 @@ def test_a_failure_at_the_exit_of_a_hosted_process_is_raised(our_bus: wspbus.Bus
         raise LookupError
 
     our_bus.subscribe("exit", fail)
-    our_bus.follow_start()
+    our_bus.follow_start("app")
     assert our_bus.is_hosted
     with pytest.raises(wspbus.ChannelFailures):
-        our_bus.follow_stop()
-    our_bus.follow_stop()
+        our_bus.follow_stop("app")
+    our_bus.follow_stop("app")
 
 
 def test_an_external_server_starts_and_stops_with_the_bus(our_bus: wspbus.Bus) -> None:
     seen: list[str] = []
     for channel in ("start", "stop", "exit"):
         our_bus.subscribe(channel, lambda channel=channel: seen.append(channel))
-    our_bus.follow_start()
-    our_bus.follow_start()
+    our_bus.follow_start("app")
+    our_bus.follow_start("app")
     with pytest.raises(RuntimeError, match="gunicorn"):
         our_bus.restart()
-    our_bus.follow_stop()
-    our_bus.follow_stop()
+    our_bus.follow_stop("app")
+    our_bus.follow_stop("app")
     assert seen == ["start", "stop", "exit"]
 
 
 def test_a_program_that_started_the_bus_itself_is_not_stopped(our_bus: wspbus.Bus) -> None:
     our_bus.start()
-    our_bus.follow_start()
-    our_bus.follow_stop()
+    our_bus.follow_start("app")
+    our_bus.follow_stop("app")
     assert our_bus.state is wspbus.states.STARTED
     our_bus.exit()
     our_bus.serves_itself = True
-    our_bus.follow_start()
+    our_bus.follow_start("app")
     assert our_bus.state is wspbus.states.EXITING
 
 
 def test_an_exit_while_a_hosted_process_starts_is_honoured(our_bus: wspbus.Bus) -> None:
     our_bus.subscribe("start", our_bus.exit)
-    our_bus.follow_start()
+    our_bus.follow_start("app")
     assert our_bus.state is wspbus.states.STARTED
+
+
+def test_applications_of_several_servers_keep_the_bus_started(our_bus: wspbus.Bus) -> None:
+    our_bus.start()
+    our_bus.follow_start("of the program")
+    our_bus.exit()
+    our_bus.follow_start("first")
+    our_bus.follow_start("second")
+    for other in ("of the program", "first", "first"):
+        our_bus.follow_stop(other)
+    assert (our_bus.state, our_bus.is_hosted) == (wspbus.states.STARTED, True)
+    our_bus.follow_stop("second")
+    assert (our_bus.state, our_bus.is_hosted) == (wspbus.states.EXITING, False)
+
+
+def test_the_bus_starts_again_after_a_start_that_failed(our_bus: wspbus.Bus) -> None:
+    reasons = [LookupError("no database yet")]
+
+    def start() -> None:
+        if reasons:
+            raise reasons.pop()
+
+    our_bus.subscribe("start", start)
+    with pytest.raises(wspbus.ChannelFailures, match="no database yet"):
+        our_bus.follow_start("app")
+    our_bus.follow_stop("app")
+    assert not our_bus.is_hosted
+    our_bus.follow_start("app")
+    assert our_bus.state is wspbus.states.STARTED
+
+
+class Asked:
+    """Records in ``event`` that a thread other than the first one asks for a lock."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock, self.first, self.event = lock, threading.get_ident(), threading.Event()
+
+    def __enter__(self) -> None:
+        if threading.get_ident() != self.first:
+            self.event.set()
+        self.lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+
+def test_an_application_starts_the_bus_when_that_of_another_has_exited(our_bus: wspbus.Bus) -> None:
+    """Whichever thread comes second: it must find a bus that has started or has exited."""
+    our_bus._following = asked = Asked(our_bus._following)  # type: ignore[assignment]
+    seen: list[tuple[str, bool]] = []
+    for channel in ("start", "stop", "exit"):
+        our_bus.subscribe(
+            channel, lambda channel=channel: seen.append((channel, our_bus.is_hosted))
+        )
+    other = threading.Thread(target=our_bus.follow_start, args=("second",))
+
+    def start_another() -> None:
+        other.start()
+        assert asked.event.wait(PATIENCE)
+
+    our_bus.follow_start("first")
+    our_bus.subscribe("stop", start_another, 1)
+    our_bus.follow_stop("first")
+    other.join(PATIENCE)
+    assert seen == [("start", True), ("stop", True), ("exit", True), ("start", True)]
+    assert (our_bus.state, our_bus.is_hosted) == (wspbus.states.STARTED, True)
+
+
+def test_a_start_listener_may_start_an_application_in_another_thread(our_bus: wspbus.Bus) -> None:
+    def serve() -> None:
+        our_bus.follow_start("inner")
+        served.append(our_bus.state)
+
+    served: list[wspbus.State] = []
+    other = threading.Thread(target=serve)
+
+    def start_and_wait() -> None:
+        other.start()
+        other.join(PATIENCE)
+
+    our_bus.subscribe("start", start_and_wait)
+    our_bus.follow_start("outer")
+    assert served == [wspbus.states.STARTING]
+    our_bus.follow_stop("outer")
+    assert our_bus.state is wspbus.states.STARTED
+    our_bus.follow_stop("inner")
+    assert our_bus.state is wspbus.states.EXITING
 
 
 def test_an_external_server_starts_no_other_server_of_the_program(our_bus: wspbus.Bus) -> None:
@@ -296,9 +383,9 @@ def test_an_external_server_starts_no_other_server_of_the_program(our_bus: wspbu
     opened: list[str] = []
     server = SimpleNamespace(ready=False, start=lambda: opened.append("start"))
     ServerAdapter(our_bus, server, ("127.0.0.1", 8081)).subscribe()
-    our_bus.follow_start()
+    our_bus.follow_start("app")
     assert our_bus.state is wspbus.states.STARTED
-    our_bus.follow_stop()
+    our_bus.follow_stop("app")
     assert opened == []
 
 

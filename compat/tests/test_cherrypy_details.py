@@ -713,9 +713,9 @@ def test_sessions_work_outside_requests() -> None:
 
 def test_a_bus_that_has_exited_stays_exited(monkeypatch: pytest.MonkeyPatch) -> None:
     bus = ours.process.wspbus.Bus()
-    bus.follow_start()
+    bus.follow_start("app")
     bus.exit()
-    bus.follow_stop()
+    bus.follow_stop("app")
     assert not bus.is_hosted
 
 

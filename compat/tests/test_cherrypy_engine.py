@@ -332,7 +332,7 @@ def idle_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     it.
     """
     monkeypatch.setattr(cherrypy.engine, "is_hosted", False)
-    monkeypatch.setattr(cherrypy.engine, "_hosted", 0)
+    monkeypatch.setattr(cherrypy.engine, "_followers", [])
     monkeypatch.setattr(cherrypy.engine, "state", cherrypy.engine.states.STOPPED)
 
 

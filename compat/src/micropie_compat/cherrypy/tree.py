@@ -45,8 +45,14 @@ class _Servable(Servable):
         self.native._micropie.unshared = self._unshared_sessions
         self.native._micropie.in_memory = self._in_memory
         self.native._micropie.migrated_routes = self.handlers
-        self.native.startup_handlers.append(bus.follow_start)
-        self.native.shutdown_handlers.append(bus.follow_stop)
+        self.native.startup_handlers.append(self._start_bus)
+        self.native.shutdown_handlers.append(self._stop_bus)
+
+    def _start_bus(self) -> None:
+        bus.follow_start(self)
+
+    def _stop_bus(self) -> None:
+        bus.follow_stop(self)
 
     def handlers(self) -> Iterator[Handler]:
         """Yield the exposed handlers."""

@@ -96,7 +96,11 @@ class Bus:
         """Whether any function is subscribed to a channel for requests or their threads."""
         self._priorities: dict[tuple[str, AnyFunction], int] = {}
         self._has_clean_exit = False
-        self._hosted = 0  # the number of applications that external servers have started
+        # The applications that external servers run, one entry for each server.
+        self._followers: list[object] = []
+        # Held while followers change and while the bus exits with the last one, but not while it
+        # starts: a subscriber of "start" may start another application in another thread.
+        self._following = threading.RLock()
 
     # -- channels ----------------------------------------------------------------------------------
 
@@ -300,30 +304,40 @@ class Bus:
 
     # -- external servers --------------------------------------------------------------------------
 
-    def follow_start(self) -> None:
-        """Start the bus, because an external server has started an application.
+    def follow_start(self, app: object) -> None:
+        """Start the bus, because an external server has started ``app``.
 
-        Does nothing if the program itself has started the bus.
+        If the bus is exiting with another application, first wait until it has exited. Does nothing
+        if the program itself has started the bus.
         """
-        if self.is_hosted:
-            self._hosted += 1
-        elif not self.serves_itself and self.state in (states.STOPPED, states.EXITING):
-            self.is_hosted, self._hosted = True, 1
+        with self._following:
+            if self.is_hosted:
+                self._followers.append(app)
+                return
+            if self.serves_itself or self.state not in (states.STOPPED, states.EXITING):
+                return
+            self.is_hosted, self._followers = True, [app]
+        try:
             self.start()
+        except Exception:
+            with self._following:
+                self.is_hosted, self._followers = False, []
+            raise
 
-    def follow_stop(self) -> None:
-        """Record that an application of an external server has stopped. Exit the bus if no other
-        such application is running.
+    def follow_stop(self, app: object) -> None:
+        """Record that an external server has stopped ``app``. Exit the bus if no other application
+        follows it. Does nothing if ``app`` hasn't followed the bus.
         """
-        if not self.is_hosted:
-            return
-        self._hosted -= 1
-        if not self._hosted:
-            try:
-                if self.state is not states.EXITING:
-                    self.exit()
-            finally:
-                self.is_hosted = False
+        with self._following:
+            if app not in self._followers:
+                return
+            self._followers.remove(app)
+            if not self._followers:
+                try:
+                    if self.state is not states.EXITING:
+                        self.exit()
+                finally:
+                    self.is_hosted = False
 
     # -- exiting the process -----------------------------------------------------------------------
 
