@@ -215,6 +215,8 @@ def test_check_reports_overrides_that_are_refused(command: Run, tmp_path: Path) 
         "class Other(App):\n    def get_serving(self): ...\n\n"
         "class Third(cherrypy.none.Request):\n    def run(self): ...\n"
         "class Encoder(cherrypy.lib.encoding.ResponseEncoder):\n    def encode_string(self): ...\n"
+        "class Last(Other):\n    def release_serving(self): ...\n"
+        "cherrypy._cprequest.Request.run = App.merge = Mine.user = print\n"
     )
     (tmp_path / "pies.py").write_text(
         "from bottle import Router\n\nclass Mine(Router):\n    def match(self, environ): ...\n"
@@ -229,6 +231,8 @@ def test_check_reports_overrides_that_are_refused(command: Run, tmp_path: Path) 
         ["shop.py:6", "Mine.run"],
         ["shop.py:10", "Other.get_serving"],
         ["shop.py:15", "Encoder.encode_string"],
+        ["shop.py:17", "Last.release_serving"],
+        ["shop.py:18", "cherrypy._cprequest.Request.run"],
     ]
 
 
@@ -266,6 +270,11 @@ def log_in(name):
     data["others"] = {"first": find(name), "second": Cart()}
     data["cart"] = [{"id": 5}]
     other["cart"] = Cart()
+    data.update({"cart": Cart()})
+    data.update(place=Place(1, 2), name="Ann")
+    data.update(name="Ann")
+
+Place = collections.namedtuple("Place", "x y")
 """
 
 
@@ -290,7 +299,9 @@ def test_check_reports_objects_stored_in_sessions(
     status, output, _ = command("check", "--from", "cherrypy", ".")
     lines = [line.split(": ", 2) for line in output.splitlines()[:-1]]
     assert status == is_found
-    assert [line[0] for line in lines] == [f"shop.py:{n}" for n in (11, 14, 16, 17)] * is_found
+    assert [line[0] for line in lines] == [
+        f"shop.py:{n}" for n in (11, 14, 16, 17, 20, 21)
+    ] * is_found
     assert all("only sessions in memory store objects" in line[2] for line in lines)
 
 

@@ -121,6 +121,9 @@ class Root(App):
             return self._redirect("/page")
         return self._redirect(url)
 
+    async def again(self):
+        return self._redirect(location=self.urls["again"], extra_headers=[])
+
 async def talk(scope, receive, send):
     ws = WebSocket(receive, send)
 """
@@ -134,7 +137,9 @@ def test_check_recognises_redirects_by_a_variable(tmp_path: Path) -> None:
         "17 _redirect(f'https://{code}.example/')": "write Redirect(location, allow_external=True)",
         "22 _redirect(url)": "if it may lead to another host, "
         "write Redirect(location, allow_external=True)",
-        "25 WebSocket": "write async def ws_name(self, ws)",
+        "25 _redirect(self.urls['again'])": "if it may lead to another host, "
+        "write Redirect(location, allow_external=True)",
+        "28 WebSocket": "write async def ws_name(self, ws)",
     }
 
 

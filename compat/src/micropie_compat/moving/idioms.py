@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import re
 from codecs import lookup
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import chain
@@ -138,17 +138,32 @@ def lines_with(pattern: str, files: Iterable[Path]) -> Iterator[tuple[Path, int,
 
 
 def refused_overrides(tree: ast.Module, names: Names) -> Idioms:
-    """Yield the methods that a class overrides although they would never be called."""
+    """Yield the methods that a program overrides, in a class or by assigning to a class of the
+    framework, although they would never be called.
+    """
+    known = {**names}
     for node in ast.walk(tree):
-        for base in node.bases if isinstance(node, ast.ClassDef) else ():
-            module, _, attributes = dotted_name(base, names).partition(".")
-            if attributes and module in FRAMEWORKS:
-                with suppress(AttributeError, ImportError):
-                    package = import_module(f"micropie_compat.{module}")
-                    refused = getattr(attrgetter(attributes)(package), "uncalled", ())
-                    for one in node.body:  # type: ignore[attr-defined]
-                        if getattr(one, "name", "") in refused:
-                            yield one.lineno, f"{node.name}.{one.name}", NEVER_CALLED  # type: ignore[attr-defined]
+        match node:
+            case ast.ClassDef(cls, bases):
+                for name in filter(None, [dotted_name(base, known) for base in bases]):
+                    known[cls] = name
+                    for one in node.body:
+                        if getattr(one, "name", "") in _uncalled(name):
+                            yield one.lineno, f"{cls}.{one.name}", NEVER_CALLED  # type: ignore[attr-defined]
+            case ast.Attribute(owner, name, ast.Store()):
+                if name in _uncalled(dotted_name(owner, known)):
+                    yield node.lineno, source_of(node), NEVER_CALLED
+
+
+def _uncalled(name: str) -> Iterable[str]:
+    """Return the methods of a class of the framework that are never called, see ``Overridable``."""
+    module, _, attributes = name.partition(".")
+    if attributes and module in FRAMEWORKS:
+        with suppress(AttributeError, ImportError):
+            package = import_module(f"micropie_compat.{module}")
+            found: Iterable[str] = attrgetter(attributes)(package).uncalled
+            return found
+    return ()
 
 
 # Ways to write that sessions are stored elsewhere than in memory.
@@ -170,22 +185,31 @@ def stored_objects(trees: Trees, files: Iterable[Path]) -> Iterator[tuple[Path, 
         objects = {*classes}
         for node in nodes[file]:
             match node:
-                case ast.Assign([ast.Name(variable)], ast.Call(ast.Name(maker))) if (
-                    maker in classes
-                ):
+                case ast.Assign([ast.Name(variable)], ast.Call(maker)) if source_of(
+                    maker
+                ).rpartition(".")[2] in {*classes, "namedtuple"}:
                     objects.add(variable)
                 case ast.Assign([ast.Name(variable)], value) if dotted_name(value, names):
                     names[variable] = dotted_name(value, names)
         for node in nodes[file]:
-            match node:
-                case ast.Assign([ast.Subscript(target)], value):
-                    pass
-                case ast.Call(ast.Attribute(target, "setdefault"), [_, value]):
-                    pass
-                case _:
-                    continue
-            inside = getattr(value, "elts", getattr(value, "values", [value]))
-            if dotted_name(target, names) == "cherrypy.session" and any(
-                source_of(getattr(one, "func", one)).rpartition(".")[2] in objects for one in inside
+            owner, stored = _stored(node)
+            if dotted_name(owner, names) == "cherrypy.session" and any(
+                source_of(getattr(one, "func", one)).rpartition(".")[2] in objects for one in stored
             ):
-                yield file, (node.lineno, source_of(node), _PLAIN)
+                yield file, (node.lineno, source_of(node), _PLAIN)  # type: ignore[attr-defined]
+
+
+def _stored(node: ast.AST) -> tuple[ast.AST, Sequence[ast.AST]]:
+    """Return the object in which a statement or a call stores values under keys, and the values."""
+    match node:
+        case ast.Assign([ast.Subscript(owner)], value):
+            pass
+        case ast.Call(ast.Attribute(owner, "setdefault"), [_, value]):
+            pass
+        case ast.Call(ast.Attribute(owner, "update"), [value]):
+            pass
+        case ast.Call(ast.Attribute(owner, "update"), [], keywords):
+            return owner, [one.value for one in keywords]
+        case _:
+            return node, ()
+    return owner, getattr(value, "elts", getattr(value, "values", [value]))

@@ -94,7 +94,9 @@ def _in_node(node: ast.AST) -> Idioms:
     match node:
         case ast.Attribute(_, name) if name in _INTERNAL:
             yield node.lineno, name, _INTERNAL[name]
-        case ast.Call(ast.Attribute(_, "_redirect" | "redirect"), [address, *_]):
+        case ast.Call(ast.Attribute(_, "_redirect" | "redirect"), [address, *_]) | ast.Call(
+            ast.Attribute(_, "_redirect"), [], [ast.keyword("location", address), *_]
+        ):
             text = source_of(address)
             if text and not _WITHIN.match(text):
                 advice = "write Redirect(location, allow_external=True)"
