@@ -302,6 +302,28 @@ def test_request_events_are_published_on_the_bus(connect: MakeClient, world: str
     assert seen[:3] == ["start_thread", "before_request", "after_request"]
 
 
+def test_a_listener_of_after_request_reads_the_response(
+    connect: MakeClient, world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Note(SimplePlugin):
+        def after_request(self) -> None:
+            headers = cherrypy.response.headers
+            seen.append((cherrypy.response.status, headers["Content-Length"]))
+
+    monkeypatch.setattr(cherrypy.engine, "watches_requests", False)
+    plugin = Note(cherrypy.engine)
+    plugin.subscribe()
+    try:
+        client = connect(cherrypy.Application(Root(), ""), world)
+        assert client.get("/").text == "hello"
+        until(lambda: seen)
+    finally:
+        plugin.unsubscribe()
+    assert seen == [("200 OK", 5)]
+
+
 def test_a_plugin_may_watch_threads_alone(
     connect: MakeClient, world: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from micropie_compat.cherrypy.lib.httputil import HeaderMap
 from micropie_compat.cherrypy.life import Life, answer, begin
 from micropie_compat.cherrypy.log import log, notes_requests
 from micropie_compat.cherrypy.messages import Response as Response_
+from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.serving import Exchange
 from micropie_compat.core import (
     Config,
@@ -145,9 +146,10 @@ def _call(native: Request, app: Any, path: str) -> Answer | Awaitable[Answer]:
         and native.method != "HEAD"
         and (type(exchange.response), Response_.finalize) == _USUAL
         and not notes_requests(app.log)
+        and not bus.watches_requests
     ):
         # A shortcut for most requests: the result is text or JSON, nothing else was set on the
-        # response, and no hook reads the response.
+        # response, and no hook or listener reads the response.
         body, own = begun.body, exchange.response.__dict__
         if "hooks" not in exchange.request.__dict__:
             if type(body) is str and not own:
