@@ -186,9 +186,9 @@ def cherrypy_app() -> Any:
             yield from ("a", "b")
 
     has_tracer = hasattr(cherrypy.tools, "tracer")
-    app = cherrypy.Application(Root(), "", {"/": {"tools.tracer.on": True}} if has_tracer else {})
-    app.log.screen = False
-    return app
+    cherrypy.tree.mount(Root(), "", {"/": {"tools.tracer.on": True}} if has_tracer else {})
+    cherrypy.log.screen = False
+    return cherrypy.tree
 
 
 def main() -> None:

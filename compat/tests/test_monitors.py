@@ -192,7 +192,9 @@ def test_a_replaced_cherrypy_call_only_runs_under_wsgi(
     tree.mount(Root(), "/x")
     for app, path in ((cherrypy.Application(Root(), ""), "/"), (tree, "/x/")):
         assert make_client(app, validate=False).get(path).text == "x"
-    assert seen == (["Application", "Tree"] if world == "wsgi" else [])
+    assert make_client(tree, validate=False).get("/none").status_code == 404
+    calls = ["Application", "Application", "Tree", "Tree"]
+    assert seen == (calls if world == "wsgi" else [])
 
 
 def test_an_application_may_have_an_abstract_base_class(make_client: MakeClient) -> None:

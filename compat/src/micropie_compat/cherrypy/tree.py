@@ -122,6 +122,10 @@ class Application(_Servable):
     def __repr__(self) -> str:
         return f"Application({self.root!r}, {self._script_name!r})"
 
+    def __call__(self, scope: Any, receive: Any, send: object = None) -> Any:
+        """Handle a request, see ``Carried``, or let the tree handle it that has called this."""
+        return scope.pop(_OF_TREE, super().__call__)(scope, receive, send)
+
     @property
     def script_name(self) -> str:
         """The path at which the application is mounted, without a slash at its end."""
@@ -225,6 +229,13 @@ class Application(_Servable):
         return spellings
 
 
+_CALL = Application.__call__
+_OF_TREE = "micropie.cherrypy.tree"
+"""A key of the environ whose value handles the request for the tree that has called an
+application.
+"""
+
+
 def _refuse_own_call(app: object) -> None:
     """Raise ``SetupError`` for an application of CherryPy whose class has its own ``__call__``."""
     if isinstance(app, Application) and type(app).__call__ is not Application.__call__:
@@ -249,6 +260,18 @@ class Tree(_Servable):
     def __init__(self) -> None:
         super().__init__()
         self.apps: dict[str, Any] = {}
+
+    def __call__(self, scope: Any, receive: Any, send: object = None) -> Any:
+        """Handle a request, see ``Carried``. If a monitor has replaced ``Application.__call__``,
+        call it around the request, under WSGI.
+        """
+        handle = super().__call__
+        if send is None and Application.__call__ is not _CALL:
+            app = self.find(scope.get("SCRIPT_NAME", "") + scope.get("PATH_INFO", ""))
+            if isinstance(app, Application):
+                scope[_OF_TREE] = handle
+                return app(scope, receive)
+        return handle(scope, receive, send)
 
     def mount(
         self, root: object, script_name: str | None = "", config: Source | None = None
