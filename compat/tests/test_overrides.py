@@ -6,6 +6,7 @@ reaches it. The original calls every one of them, so none is listed that it does
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,6 +49,8 @@ BOTTLE = [
     Point("Route", "all_plugins", "/text"),
     Point("Router", "match", "/text", "refused"),
     Point("HTTPResponse", "apply", "/none"),
+    Point("JSONPlugin", "apply", "/text"),
+    Point("FormsDict", "getunicode", "/text"),
 ]
 
 CHERRYPY = [
@@ -72,6 +75,7 @@ CHERRYPY = [
     Point("_cplogging.LogManager", "access", "/"),
     Point("_cplogging.LogManager", "error", "/crash"),
     Point("_cplogging.LogManager", "time", "/crash"),
+    Point("_cplogging.LogManager", "_add_builtin_file_handler", "/"),
     Point("HTTPError", "set_response", "/error"),
     Point("HTTPError", "get_error_page", "/error"),
     Point("HTTPRedirect", "set_response", "/moved"),
@@ -80,7 +84,7 @@ CHERRYPY = [
 
 def pages(framework: Framework, app: Any) -> Any:
     """Add routes to a Bottle application."""
-    app.route("/text", callback=lambda: "text")
+    app.route("/text", callback=lambda: framework.request.query.a + "text")
     return app
 
 
@@ -142,6 +146,14 @@ def derived(framework: Framework, point: Point, seen: Seen) -> Any:
             del app.__dict__["router"]
             app.router = kind()
             return pages(framework, app)
+        case "JSONPlugin":
+            app = framework.Bottle()
+            app.install(kind())
+            return pages(framework, app)
+        case "FormsDict":
+            app = framework.Bottle()
+            app.route("/text", callback=lambda: kind(a="text").a)
+            return app
         case "HTTPResponse":
             app = framework.Bottle()
             app.route("/none", callback=lambda: kind("text"))
@@ -173,6 +185,7 @@ def derived(framework: Framework, point: Point, seen: Seen) -> Any:
             app.response_class = kind
         case "_cplogging.LogManager":
             app.log = kind(id(app))
+            app.log.access_file = os.devnull
     return app
 
 
@@ -243,6 +256,7 @@ def test_methods_replaced_by_a_monitor_are_called(
             "/": {"request.dispatch": framework.dispatch.Dispatcher(), "tools.etags.on": True}
         }
         app = framework.Application(root(framework), "", config)
+        app.log.access_file = os.devnull
     if point.owner == "Router" and place != "original":
         is_refused(app, connect, place)
         return

@@ -113,7 +113,7 @@ class FormsDict(MultiDict):
         # ``copy`` and ``pickle`` look up special methods and expect this error for missing ones.
         if name[:2] == "__" and name.endswith("__"):
             raise AttributeError(name)
-        return self.get(name, "")
+        return self.getunicode(name, "")
 
 
 def _recoded(value: object, encoding: str | None) -> Any:

@@ -519,8 +519,11 @@ class Route:
         plugins = list(self.all_plugins())
         json_dumps = None
         # If the JSON plugin is the outermost, call its encoder directly instead of wrapping the
-        # callback in another function, unless a monitor would see an ``abort`` as an exception.
-        if plugins and type(plugins[-1]) is JSONPlugin and Route._make_callback is _MAKE_CALLBACK:
+        # callback in another function, unless a monitor would see an ``abort`` as an exception, or
+        # the program has replaced the plugin's method.
+        # Compare by ``is``, because a monitor's wrapper equals the function inside it.
+        is_usual = Route._make_callback is _MAKE_CALLBACK and JSONPlugin.apply is _APPLY
+        if plugins and type(plugins[-1]) is JSONPlugin and is_usual:
             json_dumps = plugins.pop().json_dumps
         callback = self.callback
         try:
@@ -568,7 +571,7 @@ class Route:
         )
 
 
-_MAKE_CALLBACK = Route._make_callback
+_MAKE_CALLBACK, _APPLY = Route._make_callback, JSONPlugin.apply
 
 
 def yieldroutes(func: AnyFunction) -> Iterator[str]:

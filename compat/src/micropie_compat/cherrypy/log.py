@@ -27,10 +27,10 @@ def _file_of(log: str) -> Any:
         return str(getattr(handler, "baseFilename", ""))
 
     def put(manager: LogManager, path: StrPath | None) -> None:
-        # Open the file now: a server that loads the program as root may serve as another user, in
-        # processes that inherit the open file.
-        opened = logging.FileHandler(path, encoding="utf-8") if path else None
-        manager._replace(getattr(manager, log), "file", opened)
+        logger = getattr(manager, log)
+        manager._replace(logger, "file", None)
+        if path:
+            manager._add_builtin_file_handler(logger, path)
 
     return property(get, put)
 
@@ -143,6 +143,12 @@ class LogManager:
         or None. Programs call this method.
         """
         return next((one for one in log.handlers if getattr(one, "_cpbuiltin", "") == key), None)
+
+    def _add_builtin_file_handler(self, log: logging.Logger, fname: StrPath) -> None:
+        """Start writing one of the two logs to a file. Programs override this method."""
+        # Open the file now: a server that loads the program as root may serve as another user, in
+        # processes that inherit the open file.
+        self._replace(log, "file", logging.FileHandler(fname, encoding="utf-8"))
 
     def _replace(self, log: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
         """Replace a logger's built-in handler of one kind, or remove it if ``handler`` is None."""
