@@ -509,11 +509,7 @@ class FileSession(Session):
         that can't be read are kept.
         """
         now = self.now()
-        for path in chain.from_iterable(
-            Path(each).glob(f"{self.SESSION_PREFIX}*") for each in [*self.folders]
-        ):
-            if path.name.endswith(self.LOCK_SUFFIX):
-                continue
+        for path in chain.from_iterable(map(self._files, [*self.folders])):
             with contextlib.suppress(Exception):
                 if self._is_over(path, now):
                     lock = _locked_file(f"{path}{self.LOCK_SUFFIX}", 0)
@@ -526,12 +522,12 @@ class FileSession(Session):
         found = self._read(path)
         return found is not None and found[1] <= now
 
+    def _files(self, folder: str) -> list[Path]:
+        found = Path(folder).glob(f"{self.SESSION_PREFIX}*")
+        return [path for path in found if not path.name.endswith(self.LOCK_SUFFIX)]
+
     def __len__(self) -> int:
-        names = os.listdir(self.storage_path)
-        return sum(
-            name.startswith(self.SESSION_PREFIX) and not name.endswith(self.LOCK_SUFFIX)
-            for name in names
-        )
+        return len(self._files(self.storage_path))
 
 
 def _log_unreadable(path: Path, error: Exception) -> None:
