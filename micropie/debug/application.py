@@ -30,6 +30,7 @@ from micropie._core.routing.discovery import (
     is_hidden,
     marks_of,
     own_attributes,
+    public_name,
 )
 from micropie.extensions import Application
 
@@ -97,6 +98,7 @@ def without_effect(application: Application) -> Sentences:
     inside, is_explicit = [*app._micropie.walk()], application.settings.expose == "explicit"
     package = type(app).__module__.partition(".")[0]
     mounted = [mount.target for mount in application.mounts]
+    handled = {handler.name for handler in application.handlers}
     for attribute, own in {**vars(type(app)), **own_attributes(app)}.items():
         if attribute.startswith("_") or own is None:
             continue
@@ -108,7 +110,7 @@ def without_effect(application: Application) -> Sentences:
             )
         method = getattr_static(type(app), attribute, None)
         is_page = isfunction(method) and not is_hidden(method)
-        if is_page and method is not own and not marks_of(own):
+        if is_page and method is not own and public_name(attribute) not in handled:
             yield (
                 f"{place_of(method)}: {name}.{attribute} is hidden by the attribute "
                 f"self.{attribute}: rename one of them"

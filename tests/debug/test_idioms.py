@@ -319,6 +319,10 @@ GET /mine -> move the decorator to a function that the handler calls
     @functools.cache
     def mine(self): yield 'a'
 GET /mine -> move the decorator to a function that the handler calls
+# any: a cache above an async generator
+    @functools.cache
+    async def mine(self): yield 'a'
+GET /mine -> move the decorator to a function that the handler calls
 # any: a property
     @property
     def about(self): raise LookupError

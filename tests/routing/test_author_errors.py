@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -54,6 +55,21 @@ class Static(App):
         return "x"
 
 
+class Unbound:
+    """A decorator that makes no method, because Python doesn't bind its objects."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+
+    def __call__(self) -> None: ...
+
+
+class Counted(App):
+    @Unbound
+    def index(self):  # type: ignore[no-untyped-def]
+        return "x"
+
+
 class Socket(App):
     async def ws_chat(self, ws: Any) -> None: ...
 
@@ -102,7 +118,8 @@ def health_with_argument() -> App:
             Injects,
             "parameter 'db': Depends of fastapi can't be used here: write a parameter such as db: Db",
         ),
-        (Static, "leave out @staticmethod or self"),
+        (Static, "'self': nothing passes self, so it would be read from the query: leave out self"),
+        (Counted, "the decorator that makes this no method, such as @staticmethod"),
         (
             SocketByName,
             "write async def ws_name(self, ws), or @websocket above async def name(self, ws)",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -24,6 +28,7 @@ from micropie import (
     run_in,
     websocket,
 )
+from micropie.cli.check import mistakes
 from tests.support.clients import MakeClient
 
 METHOD_DECORATORS = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELETE": delete}
@@ -79,6 +84,89 @@ def test_two_methods_for_one_path_conflict_and_the_error_has_their_lines() -> No
         "both <Route pie, <string>:2> and <Route cake, <string>:4> handle GET /pie: "
         "give one of them another path"
     )
+
+
+class Bound:
+    """What a ``Binding`` makes of a method. Like most wrappers, it has what its function has."""
+
+    def __init__(self, function: Any, instance: object) -> None:
+        functools.update_wrapper(self, function)
+        self._method = MethodType(function, instance)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._method(*arguments)
+
+
+class Binding:
+    """A decorator that binds methods in its own way, like cachetools.cachedmethod, which keeps what
+    it has bound in the instance, and asgiref.sync_to_async, which doesn't.
+    """
+
+    def __init__(self, function: Any, *, keeps: bool = False) -> None:
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
+        self._function, self._keeps = function, keeps
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        bound = Bound(self._function, instance)
+        if self._keeps:
+            vars(instance)[self._function.__name__] = bound
+        return bound
+
+
+@pytest.mark.parametrize("decorate", [Binding, functools.partial(Binding, keeps=True)])
+def test_a_decorator_may_bind_methods_in_its_own_way(
+    make_client: MakeClient, decorate: Callable[..., Any]
+) -> None:
+    class Root(App):
+        @decorate
+        def plain(self, number: int) -> str:
+            return f"plain {number}"
+
+        @get("/above/<number>")
+        @decorate
+        def above(self, number: int) -> str:
+            return f"above {number}"
+
+        @decorate
+        @get("/below/<number>")
+        def below(self, number: int) -> str:
+            return f"below {number}"
+
+    app = Root()
+    paths = ("plain", "above", "below")
+    for _ in range(2):  # compiled twice
+        client = make_client(app)
+        assert [client.get(f"/{path}/5").text for path in paths] == [f"{one} 5" for one in paths]
+        assert client.get("/plain/x").text == "number: Please enter a whole number."
+
+
+@pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="Python doesn't bind what is inside a classmethod any more"
+)
+def test_a_class_method_may_be_bound_in_another_way(make_client: MakeClient) -> None:
+    class Root(App):
+        @classmethod
+        @Binding
+        def of_class(cls, number: int) -> str:
+            return f"{cls.__name__} {number}"
+
+    assert make_client(Root()).get("/of_class/5").text == "Root 5"
+
+
+@pytest.mark.parametrize("decorate", [lambda function: function, get])
+def test_a_method_may_be_wrapped_in_the_instance(make_client: MakeClient, decorate: Any) -> None:
+    class Root(App):
+        def __init__(self) -> None:
+            super().__init__()
+            vars(self)["times"] = functools.cache(self.times)
+
+        @decorate  # type: ignore[untyped-decorator]
+        def times(self, number: int) -> int:
+            return number * 2
+
+    app = Root()
+    assert make_client(app).get("/times/4").json() == 8
+    assert not [one for one in mistakes(app) if "hidden" in str(one)]
 
 
 def test_decorators_return_the_function_itself() -> None:

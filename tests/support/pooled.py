@@ -351,10 +351,37 @@ def twice(function: Any) -> Any:
     return called
 
 
+class Proxy:
+    """What wrapt makes of a function: each access to a method returns a new and equal object."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return Proxy(self.__wrapped__.__get__(instance, owner))
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.__wrapped__(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.__wrapped__ == other)
+
+    __hash__ = object.__hash__
+    __wrapped__: Any
+
+
 class Decorated(App):
     @twice
     @run_in("process")
     def word(self) -> str:
+        return where()
+
+    @Proxy
+    @run_in("process")
+    def proxied(self) -> str:
         return where()
 
 
@@ -368,6 +395,22 @@ class Plain(App):
 
 def product(a: int, b: int) -> Any:
     return [where(), a * b]
+
+
+class Remembering:
+    """What joblib makes of a function: an object that has its name, and can't be pickled."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+
+@Remembering
+def remembered(number: int) -> Any:
+    return product(number, 4)
 
 
 def counted(number: int) -> Iterator[int]:
@@ -699,6 +742,7 @@ class Caller(App):
             (functools.partial(product, b=3), 2),
             (functools.partial(self.heavy, 1),),
             (str.upper, "pie"),  # has no ``__module__``
+            (remembered, 2),
         ]
         return [await self.pool.run(*call) for call in calls]
 
@@ -716,6 +760,8 @@ class Caller(App):
             "partial": (functools.partial(lambda number: number, 1),),
             "generator": (counted, 2),
             "argument": (product, threading.Lock(), 2),
+            "argument of another": (math.factorial, threading.Lock()),
+            "function": (threading.Lock().acquire,),
             "result": (threading.Lock,),
             "failure": (plain, "one"),
         }

@@ -260,7 +260,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         named = None
     inner: Any = getattr(function, "__func__", function)
     found = getattr(named, "__func__", named)
-    if found is not inner and not (inner in _CHECKED and found is inner.__wrapped__):
+    # Compare by ``==``, because each access to a function of wrapt returns a new object.
+    if found != inner and not (inner in _CHECKED and found is inner.__wrapped__):
         raise SetupError(
             f"{label} can't run in the process pool: the pool's processes import a function by "
             f"its name, but would not find this one at {name.module}.{name.qualname}. Define it "
@@ -322,7 +323,8 @@ class NamedFunction:
     def __call__(self, *arguments: object, **keywords: object) -> object:
         return handler_named(self._name)(*arguments, **keywords)
 
-    def labelled(self, arguments: Sequence[object]) -> dict[str, object]:
+    @staticmethod
+    def labelled(arguments: Sequence[object]) -> dict[str, object]:
         """Return the values of a call, by what an error calls them."""
         return {f"argument {number}": value for number, value in enumerate(arguments, 1)}
 
@@ -343,8 +345,8 @@ def module_of(function: AnyFunction) -> str | None:
 
 
 def importable(function: AnyFunction) -> AnyFunction:
-    """Return ``function`` in a form that can be pickled: functions, and methods of applications, by
-    their names, also those in a partial; other callables as they are.
+    """Return ``function`` in a form that can be pickled: functions, what decorators made of them,
+    and methods of applications, by their names, also those in a partial; others as they are.
 
     Raises ``SetupError`` if a process of the pool could not import it, or if it can't be called.
     """
@@ -355,9 +357,10 @@ def importable(function: AnyFunction) -> AnyFunction:
         )
     if isinstance(function, functools.partial):
         return functools.partial(importable(function.func), *function.args, **function.keywords)
-    owner = getattr(function, "__self__", None)
+    owner, label = getattr(function, "__self__", None), getattr(function, "__qualname__", "")
     if not inspect.isfunction(function) and not hasattr(owner, "_micropie_is_framework"):
-        return function
-    label = function.__qualname__
+        named = getattr(sys.modules.get(getattr(function, "__module__", "")), label, None)
+        if owner is not None or named is not function:
+            return function
     check_placement(function, PROCESS, label)
     return NamedFunction(pooled_name(function, label))

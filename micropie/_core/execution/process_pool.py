@@ -245,8 +245,8 @@ class ProcessPool:
         if isinstance(result, Iterator):
             getattr(result, "drop", int)()
             raise TypeError(
-                "pool.run returns one result and can't run a generator: return a list, or write "
-                '@run_in("process") above a handler that yields'
+                "pool.run returns one result, not an iterator such as a generator or an open file: "
+                'return a list, or write @run_in("process") above a handler that yields'
             )
         return result
 

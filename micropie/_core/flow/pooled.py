@@ -111,12 +111,13 @@ class _Returned(NamedTuple):
 class PooledHandler(NamedFunction):
     """A handler, pickled as its name."""
 
-    def labelled(self, arguments: Sequence[Any]) -> dict[str, object]:
+    @staticmethod
+    def labelled(arguments: Sequence[Any]) -> dict[str, object]:
         """See ``NamedFunction``. ``arguments`` are those of ``__call__``."""
         request, given = arguments
         names = PooledExchange.__init__.__code__.co_varnames[1:]
         values = {f"the request's {names[at]}": value for at, value in enumerate(request)}
-        return super().labelled(given) | values
+        return NamedFunction.labelled(given) | values
 
     def __call__(self, request: Sequence[Any], arguments: list[Any]) -> object:  # type: ignore[override]
         """Call the handler in this process and return its result.

@@ -401,7 +401,7 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
     the request, or if its result is a generator or a coroutine, which can be used only once.
     """
     inner = innermost(function)
-    is_used_once = inspect.isgeneratorfunction(inner) or (
+    is_used_once = has_yield(inner) or (
         inspect.iscoroutinefunction(inner) and not inspect.iscoroutinefunction(function)
     )
     reads_request = any(mentions(function, one) for one in ("request", "response", "session"))

@@ -104,7 +104,9 @@ def test_functions_and_methods_of_every_kind_run_in_a_process(make_client: MakeC
     assert client.get("/static_one/!").text == "process!"
     assert client.get("/of_class").text == "green"
     assert client.get("/uses_self").json() == ["helped", "green", False]
-    assert make_client(Decorated(processes=1)).get("/word").text == "processprocess"
+    client = make_client(Decorated(processes=1))
+    assert client.get("/word").text == "processprocess"
+    assert client.get("/proxied").text == "process"
 
 
 def test_run_in_process_can_be_an_application_s_default(make_client: MakeClient) -> None:

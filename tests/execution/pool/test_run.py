@@ -39,7 +39,7 @@ def test_methods_and_other_callables_run_in_the_pool(client: Any) -> None:
     assert client.get("/heavy/1").json() == ["process", "green", 2]
     assert client.get("/runs_a_method").json() == ["process", "green", 2]
     results = client.get("/runs_many").json()
-    assert results == [15, 120, 8, ["process", 6], ["process", "green", 2], "PIE"]
+    assert results == [15, 120, 8, ["process", 6], ["process", "green", 2], "PIE", ["process", 8]]
 
 
 def test_providers_and_after_response_functions_may_use_the_pool(client: Any, world: str) -> None:
@@ -65,11 +65,13 @@ def test_a_websocket_runs_a_function_in_the_pool(
         ("called", ", 2]: write the function without parentheses, and then its arguments, as in"),
         ("partial", "Define it with def at a module's top level"),
         ("async", "waits is an async def, which can run only on the event loop: write def"),
-        ("generator", "pool.run returns one result and can't run a generator: return a list"),
+        ("generator", "pool.run returns one result, not an iterator such as a generator or an op"),
         (
             "argument",
             "but argument 1, of type lock, can't be pickled: cannot pickle '_thread.lock'",
         ),
+        ("argument of another", "but argument 1, of type lock, can't be pickled: cannot pickle"),
+        ("function", "pool, but the function, of type builtin_function_or_method, can't be pic"),
         ("result", "the call's result can't be pickled: cannot pickle '_thread.lock' object"),
         ("failure", "no current request"),
     ],

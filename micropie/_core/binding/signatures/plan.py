@@ -615,8 +615,8 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         return
     if name == "self":
         raise SetupError(
-            "a static method gets no self, so its parameter self would be read from the query: "
-            "leave out @staticmethod or self"
+            "nothing passes self, so it would be read from the query: leave out self, or the "
+            "decorator that makes this no method, such as @staticmethod"
         )
     if name in _NOT_ANNOTATED:
         raise SetupError(

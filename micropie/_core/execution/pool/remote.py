@@ -127,13 +127,13 @@ class CallCancelled(BaseException):
 def packed_call(pack: Callable[[PoolMessage], Any], function: object, *values: Any) -> Any:
     """Return a call, packed by ``pack``: ``function``, its arguments, and other ``values``.
 
-    If an argument can't be pickled, raise ``PicklingError`` with its name.
+    If the function or an argument can't be pickled, raise ``PicklingError`` with its name.
     """
     try:
         return pack((CALL, (function, *values)))
     except Exception:
-        named = function.labelled(values[0]) if isinstance(function, NamedFunction) else {}
-        for label, value in named.items():
+        labelled = getattr(function, "labelled", NamedFunction.labelled)
+        for label, value in {"the function": function, **labelled(values[0])}.items():
             try:
                 pickle.dumps(value, 5)
             except Exception as error:

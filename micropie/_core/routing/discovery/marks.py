@@ -13,7 +13,7 @@ from types import FunctionType, MethodType
 from typing import Any, NamedTuple, TypeVar
 
 from micropie._core.errors import SetupError
-from micropie._core.execution.placement import AnyFunction
+from micropie._core.execution.placement import AnyFunction, innermost
 from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
@@ -138,16 +138,27 @@ def _candidates(
     As usual in Python, an attribute of a class hides attributes with the same name in its bases,
     even if it is not a handler.
     """
-    own = vars(instance)
+    own = {**vars(instance)}
     for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
-        if name in own or cls in framework or not is_method(value):
+        method = own.get(name, value)
+        is_same = is_method(value) and _function_in(method) is _function_in(value)
+        if cls in framework or not is_same:
             continue
         is_authors = not explicit and not _is_of_other_package(cls, type(instance))
-        if marks_of(value) or (is_authors and _is_written_in(cls, value)):
-            yield name, _bound(value, instance)
+        if marks_of(method) or (is_authors and _is_written_in(cls, value)):
+            own.pop(name, None)
+            yield name, _bound(name, value, instance)
     for name, value in own.items():
         if is_function(value) and marks_of(value):
             yield name, value
+
+
+def _function_in(method: Any) -> object:
+    """Return the function inside a method and its decorators. An attribute of the instance with the
+    same function is a wrapper of the method, for example ``self.page = cache(self.page)``.
+    """
+    inner = innermost(method) if is_method(method) else method
+    return getattr(inner, "__func__", inner)
 
 
 def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
@@ -251,7 +262,7 @@ def is_function(value: object) -> bool:
     # functools.cache and cachetools.cached return objects with ``__wrapped__``. Look it up in the
     # ``__dict__``, because some objects return a value for every attribute.
     wrapped = own_attributes(value).get("__wrapped__")
-    return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
+    return isinstance(wrapped, FunctionType | MethodType) and not isinstance(value, _DESCRIPTORS)
 
 
 def is_method(value: object) -> bool:
@@ -265,24 +276,30 @@ _FUNCTIONS = (FunctionType, MethodType, functools.partial)
 _DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
 
 
-def _bound(value: Any, instance: object) -> Any:
-    """Bind a function of a class to the instance, and keep the marks that decorators stored on it.
+def _bound(name: str, value: Any, instance: object) -> Any:
+    """Return the method ``value`` of a class, bound to the instance as Python binds it, with the
+    marks that decorators stored on it and with its signature.
 
-    A decorator above ``@staticmethod`` or another descriptor marks the descriptor. But the function
-    that Python binds is the one inside the descriptor, and it has no marks. So the marks are copied
-    to the bound function.
+    A decorator above ``@staticmethod`` or another descriptor marks the descriptor. But the object
+    that Python binds is another one, which has no marks. And ``inspect`` takes the signature from
+    the ``__wrapped__`` of that object, which may be the function that isn't bound.
     """
     if isinstance(value, functools.partial) and sys.version_info < (3, 14):
-        bound: Any = value  # Python before 3.14 doesn't bind a partial
+        bound: Any = value  # Python before 3.14 doesn't bind a partial, and 3.13 warns of that
     else:
-        bound = value.__get__(instance, type(instance))
-    if isinstance(value, functools.singledispatchmethod):
-        bound = functools.partial(bound)
-        # ``inspect`` follows ``__wrapped__``. Set it, so that ``inspect`` returns the signature
-        # without ``self``.
-        bound.__wrapped__ = value.func.__get__(instance, type(instance))
-    marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
-    if marks and not is_function(value):
+        bound = getattr(instance, name)
+    marks = {
+        mark: found
+        for mark, found in (own_attributes(bound) | own_attributes(value)).items()
+        if mark.startswith("__micropie_")
+    }
+    inner: Any = getattr(bound, "__wrapped__", None)
+    # not a ``staticmethod`` or an object that Python doesn't bind
+    is_bound = bound is not getattr(value, "__func__", value)
+    is_lost = is_bound and isinstance(inner, FunctionType) and not isinstance(bound, MethodType)
+    if is_lost or {mark: getattr(bound, mark, None) for mark in marks} != marks:
         bound = functools.partial(bound)
         vars(bound).update(marks)
+    if is_lost:
+        bound.__wrapped__ = inner.__get__(instance)
     return bound
