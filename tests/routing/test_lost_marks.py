@@ -8,7 +8,7 @@ import functools
 import sys
 from collections.abc import Callable
 from textwrap import indent
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -229,3 +229,68 @@ def test_an_access_check_below_the_route_of_a_function_protects_it(
 ) -> None:
     client = make_client(module_with(monkeypatch, code))
     assert client.get("/secret").status_code == 403
+
+
+def rebuilt(target: Any) -> Any:
+    """Replace a function, or those of a class, by new ones without attributes, like typeguard."""
+    if isinstance(target, type):
+        for name in [name for name, one in vars(target).items() if isinstance(one, FunctionType)]:
+            setattr(target, name, rebuilt(vars(target)[name]))
+        return target
+    code = target.__code__
+    code = code.replace(co_consts=(*code.co_consts, "new"))
+    return FunctionType(code, target.__globals__, target.__name__, None, target.__closure__)
+
+
+def rebuilt_check() -> App:
+    class Root(App):
+        @get("/x")
+        @rebuilt
+        @requires(members)
+        def page(self) -> None: ...
+
+    return Root()
+
+
+def rebuilt_class() -> App:
+    @rebuilt
+    class Root(App):
+        @hidden
+        def page(self) -> None: ...
+
+    return Root()
+
+
+def rebuilt_function() -> App:
+    app = App()
+
+    @app.get("/x")
+    @rebuilt
+    @requires(members)
+    def page() -> None: ...
+
+    return app
+
+
+@pytest.mark.parametrize("make", [rebuilt_check, rebuilt_class, rebuilt_function])
+def test_a_decorator_that_rebuilds_functions_never_drops_a_mark_silently(
+    make: Callable[[], App],
+) -> None:
+    assert "replaces the function and drops its route, access checks or other" in mistake(make())
+
+
+def test_a_rebuilt_function_may_have_marks_and_one_place_may_make_several_functions() -> None:
+    def made(*, is_guarded: bool) -> Any:
+        def page(self: Any) -> None: ...
+
+        return requires(members)(page) if is_guarded else page
+
+    class Root(App):
+        @requires(members)
+        @rebuilt
+        def first(self) -> None: ...
+
+        second, third = made(is_guarded=True), made(is_guarded=False)
+        fourth, fifth = requires(members)(lambda self: 4), lambda self: 5
+
+    Root()._micropie.compiled()

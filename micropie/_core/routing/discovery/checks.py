@@ -27,6 +27,7 @@ from micropie._core.execution.placement import AnyFunction, innermost, layers
 from micropie._core.http import Request, Response
 from micropie._core.routing.discovery.marks import (
     REQUIRES,
+    has_lost_mark,
     is_bare,
     leave_mark,
     own_attributes,
@@ -139,9 +140,17 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
     copies the marks to its wrapper. Without ``functools.wraps``, the handler is only a closure
     variable of the wrapper, so the marks would have no effect.
 
+    A decorator that compiles a function anew drops them; see ``has_lost_mark``.
+
     Also raises ``SetupError`` if ``guards`` is False for middleware above a WebSocket handler,
     because such middleware never runs for WebSockets.
     """
+    if has_lost_mark(function):
+        raise SetupError(
+            f"the decorator above {_name_of(function)}, or above its class, replaces the function "
+            "and drops its route, access checks or other marks: write those above all others, or "
+            "decorate no class"
+        )
     if is_bare(getattr(function, "__func__", function)):
         return []
     for layer in layers(function):

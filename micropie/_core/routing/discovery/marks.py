@@ -7,13 +7,14 @@ from __future__ import annotations
 import functools
 import site
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any, NamedTuple, TypeVar
 
 from micropie._core.errors import SetupError
-from micropie._core.execution.placement import AnyFunction, innermost
+from micropie._core.execution.placement import AnyFunction, innermost, layers
 from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
@@ -42,11 +43,37 @@ def marks_of(function: object) -> list[RouteMark]:
     return marks
 
 
+# For each marked function's file, name and last line (a decorator may change the first): the
+# attributes of its marks, with the function's code.
+_MARKED = defaultdict[object, dict[str, object]](dict)
+
+
+def _marked_at(code: Any) -> dict[str, object]:
+    # Lambdas, and code that was typed in, may share their place.
+    if not isinstance(code, CodeType) or "<" in (code.co_filename[:1], code.co_name[:1]):
+        return {}
+    line = max((number or 0 for *_, number in code.co_lines()), default=code.co_firstlineno)
+    return _MARKED[code.co_filename, code.co_qualname, line]
+
+
+def has_lost_mark(function: AnyFunction) -> bool:
+    """Return whether a decorator has replaced a function with a mark by another one, which was
+    compiled anew from its source and has no mark, as typeguard does. Only the place shows this.
+    """
+    code = getattr(innermost(function), "__code__", None)
+    return any(
+        known != code and not any(hasattr(layer, mark) for layer in layers(function))
+        for mark, known in _marked_at(code).items()
+    )
+
+
 def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
     """Store a decorator's mark as an attribute of its target, and return the target.
 
     Raises ``SetupError`` if the target can't have the mark.
     """
+    code = getattr(target, "__code__", None)
+    _marked_at(code)[attribute] = code
     with suppress(AttributeError, TypeError):
         if attribute == REQUIRES or not hasattr(target, "_micropie_is_framework"):
             setattr(target, attribute, mark)
