@@ -7,7 +7,6 @@ from __future__ import annotations
 import functools
 import site
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import CodeType, FunctionType, MethodType
@@ -43,17 +42,18 @@ def marks_of(function: object) -> list[RouteMark]:
     return marks
 
 
-# For each marked function's file, name and last line (a decorator may change the first): the
-# attributes of its marks, with the function's code.
-_MARKED = defaultdict[object, dict[str, object]](dict)
+# By the place of each marked function: the attributes of its marks, with the function's code.
+_MARKED: dict[object, dict[str, object]] = {}
 
 
-def _marked_at(code: Any) -> dict[str, object]:
-    # Lambdas, and code that was typed in, may share their place.
+def _place_of(code: Any) -> object:
+    """Return the file, the name and the last line of a function (a decorator may change the first),
+    or None for lambdas and for code that was typed in, which may share their place.
+    """
     if not isinstance(code, CodeType) or "<" in (code.co_filename[:1], code.co_name[:1]):
-        return {}
+        return None
     line = max((number or 0 for *_, number in code.co_lines()), default=code.co_firstlineno)
-    return _MARKED[code.co_filename, code.co_qualname, line]
+    return code.co_filename, code.co_qualname, line
 
 
 def has_lost_mark(function: AnyFunction) -> bool:
@@ -63,7 +63,7 @@ def has_lost_mark(function: AnyFunction) -> bool:
     code = getattr(innermost(function), "__code__", None)
     return any(
         known != code and not any(hasattr(layer, mark) for layer in layers(function))
-        for mark, known in _marked_at(code).items()
+        for mark, known in _MARKED.get(_place_of(code), {}).items()
     )
 
 
@@ -73,7 +73,8 @@ def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
     Raises ``SetupError`` if the target can't have the mark.
     """
     code = getattr(target, "__code__", None)
-    _marked_at(code)[attribute] = code
+    if place := _place_of(code):
+        _MARKED.setdefault(place, {})[attribute] = code
     with suppress(AttributeError, TypeError):
         if attribute == REQUIRES or not hasattr(target, "_micropie_is_framework"):
             setattr(target, attribute, mark)
