@@ -132,8 +132,8 @@ def packed_call(pack: Callable[[PoolMessage], Any], function: object, *values: A
     try:
         return pack((CALL, (function, *values)))
     except Exception:
-        labelled = getattr(function, "labelled", NamedFunction.labelled)
-        for label, value in {"the function": function, **labelled(values[0])}.items():
+        named = function if isinstance(function, NamedFunction) else NamedFunction
+        for label, value in {"the function": function, **named.labelled(values[0])}.items():
             try:
                 pickle.dumps(value, 5)
             except Exception as error:
