@@ -504,10 +504,15 @@ class Walk(RuleBasedStateMachine):
 
     def _time_out(self) -> None:
         """Wait until nothing happens any more: each call that may exceed its time limit has."""
-        self.portal.call(settled)
+        self.portal.call(self._timed_out)
+
+    async def _timed_out(self) -> None:
+        # In the loop's thread: another one could look between the call that has exceeded its limit
+        # and the close frame, which waits as well.
+        await settled()
         while self.server.stalled and self.model.patience is not None:
-            self.portal.call(until_async, lambda: not self.server.stalled)
-            self.portal.call(settled)
+            await until_async(lambda: not self.server.stalled)
+            await settled()
 
     def _outcome(self, expected: object) -> None:
         if expected is PENDS:
