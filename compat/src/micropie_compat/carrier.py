@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial, wraps
 from typing import Any, Final, TypeAlias, TypeVar
 
-from micropie import App, HTTPError, MethodNotAllowed, Request, Response, SetupError
+from micropie import App, MethodNotAllowed, Request, Response, SetupError
 from micropie.config import Settings
 from micropie.extensions import is_on_this_machine
 from micropie.sessions import SessionBackend
@@ -86,12 +86,13 @@ class CarryingSite(Site):
         routes for other methods only, it has also stored a 405 on the request. ``refused_method``
         returns this 405.
         """
-        found = self.inner.find_own(request)
-        if not isinstance(found, HTTPError):
+        found = self.inner.find(request)
+        # only the outermost application leaves a request that it refuses to migrated handlers
+        if found[0].is_found or found[0].config is not self.config:
             return found
-        if isinstance(found, MethodNotAllowed):
+        if isinstance(found[1][0], MethodNotAllowed):
             carrier: Any = request
-            carrier.micropie_refusal = found
+            carrier.micropie_refusal = found[1][0]
         request.path = path
         return None
 

@@ -165,16 +165,6 @@ class Site:
         is_upgrade = "websocket" in (request._exchange.header("upgrade") or "").lower()
         return is_upgrade and self.find_socket(request)[0].is_found
 
-    def find_own(self, request: Request) -> RouteMatch | HTTPError:
-        """Return the result of ``find``. If the result is a refusal by the outermost application,
-        return only its error, so that the caller can search another application.
-        """
-        found = self.find(request)
-        if type(found[0]) is Refusal and found[0].config is self.config:
-            error: HTTPError = found[1][0]
-            return error
-        return found
-
     @property
     def has_processes(self) -> bool:
         """Whether a pool may have processes, so that ``close`` may have to wait for their end."""
