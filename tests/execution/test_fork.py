@@ -17,6 +17,7 @@ from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import PoolError
 from micropie.config import Settings
 from tests.support.commands import ended
+from tests.support.pooled import call_in
 
 # Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves
 # need some of them.
@@ -90,7 +91,7 @@ def test_on_windows_and_in_a_frozen_program_a_process_pool_is_refused(
 ) -> None:
     monkeypatch.setattr(processes, "CAN_START", False)
     with pytest.raises(PoolError, match=r"on Windows and in frozen programs: write App\(pool="):
-        Pool(1, Settings()).call(1.0, int)
+        call_in(Pool(1, Settings()), 1.0, int)
 
 
 @pytest.mark.processes

@@ -41,7 +41,8 @@ from micropie import (
 )
 from micropie._core.execution.pool import inside
 from micropie._core.execution.pool.connection import _HEADER
-from micropie._core.execution.pool.remote import RESULT
+from micropie._core.execution.pool.remote import RESULT, CancelToken
+from micropie._core.execution.process_pool import in_this_thread
 from micropie.channels import Channels
 from micropie.middleware import Timeout, ends_with_client
 from tests.support.waiting import PATIENCE
@@ -61,6 +62,13 @@ class Holding(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.lock = threading.Lock()
+
+
+def call_in(
+    pool: Any, seconds: float, function: Any, *arguments: object, token: CancelToken | None = None
+) -> Any:
+    """Call a function in a pool, and wait in this thread."""
+    return in_this_thread(pool.steps(seconds, function, arguments, token or CancelToken()))
 
 
 changed: list[str] = []  # tests append to it in their own process

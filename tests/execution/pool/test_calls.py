@@ -35,7 +35,7 @@ from tests.asgi.calls import get as asgi_get
 from tests.support import pooled
 from tests.support.clients import MakeClient
 from tests.support.commands import ended
-from tests.support.pooled import Caller, Custom, Readable
+from tests.support.pooled import Caller, Custom, Readable, call_in
 from tests.support.waiting import PATIENCE, until, until_async
 
 pytestmark = pytest.mark.processes
@@ -69,7 +69,7 @@ def stopped(pool: Pool, function: Any, begun: Path, seconds: float = 60.0) -> No
     """Call a function, and cancel the call when it has begun."""
     token = CancelToken()
     with ThreadPoolExecutor(1) as others:
-        called = others.submit(partial(pool.call, token=token), seconds, function, str(begun))
+        called = others.submit(partial(call_in, pool, token=token), seconds, function, str(begun))
         until(begun.exists)
         token.cancel()
         with pytest.raises(PoolError, match="the call has been cancelled"):
@@ -84,9 +84,9 @@ def test_a_function_that_calls_check_cancelled_keeps_its_process(
     pool_of: PoolOf, tmp_path: Path, options: Any
 ) -> None:
     pool = pool_of(cancel_grace=PATIENCE, **options)
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     stopped(pool, pooled.checks, tmp_path / "begun")
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
     check_cancelled()  # it does nothing here
     assert pool_index() == 0
 
@@ -100,7 +100,7 @@ def test_a_process_whose_cancelled_function_continues_is_replaced(
     pid = int((tmp_path / "begun").read_text())
     assert not is_alive(pid)
     assert pool._lost == 1
-    assert pool.call(PATIENCE, os.getpid) != pid
+    assert call_in(pool, PATIENCE, os.getpid) != pid
     assert pool._lost == 0
 
 
@@ -116,17 +116,17 @@ def test_a_caller_that_waits_too_long_need_not_wait_for_the_end(
     pool_of: PoolOf, tmp_path: Path
 ) -> None:
     pool = pool_of(cancel_grace=PATIENCE)
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     token = CancelToken()
     with pytest.raises(TookTooLong):
-        pool.call(0.2, pooled.checks, str(tmp_path / "begun"), token=token)
+        call_in(pool, 0.2, pooled.checks, str(tmp_path / "begun"), token=token)
     token.cancel()  # too late
-    assert pool.call(PATIENCE, os.getpid) == pid  # the function has stopped itself
+    assert call_in(pool, PATIENCE, os.getpid) == pid  # the function has stopped itself
 
 
 def test_a_stream_with_start_functions_has_time_to_close(pool_of: PoolOf) -> None:
     pool = pool_of(startup=[pooled.load])
-    chunks = pool.call(PATIENCE, pooled.Pooled.chunks, None, 100)
+    chunks = call_in(pool, PATIENCE, pooled.Pooled.chunks, None, 100)
     next(chunks)
     assert chunks._patience(1.0) == PATIENCE
     chunks.close()
@@ -134,14 +134,14 @@ def test_a_stream_with_start_functions_has_time_to_close(pool_of: PoolOf) -> Non
 
 def test_a_stream_interrupted_after_its_last_chunk_has_ended(pool_of: PoolOf) -> None:
     pool = pool_of()
-    pid = pool.call(PATIENCE, os.getpid)
-    chunks = pool.call(PATIENCE, pooled.counted, 1)
+    pid = call_in(pool, PATIENCE, os.getpid)
+    chunks = call_in(pool, PATIENCE, pooled.counted, 1)
     assert next(chunks) == 0
     until(chunks._worker.connection.poll)
     chunks.interrupt_next()
     assert [*chunks] == []
     chunks.drop()
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 @every_loop
@@ -216,14 +216,14 @@ def test_start_functions_run_before_the_calls_of_each_process(
     pool = pool_of(2, startup=[pooled.load])
     with ThreadPoolExecutor(2) as others:
         called = [
-            others.submit(pool.call, PATIENCE, pooled.meets, str(tmp_path), 2) for _ in range(2)
+            others.submit(call_in, pool, PATIENCE, pooled.meets, str(tmp_path), 2) for _ in range(2)
         ]
         assert {one.result(PATIENCE) for one in called} == {0, 1}
-    state, index, pid = pool.call(PATIENCE, pooled.seen_there)
+    state, index, pid = call_in(pool, PATIENCE, pooled.seen_there)
     assert state == [index]
     os.kill(pid, signal.SIGKILL)
     until(lambda: not all(worker.process.poll() is None for worker in pool._workers))
-    again = [pool.call(PATIENCE, pooled.seen_there) for _ in range(2)]
+    again = [call_in(pool, PATIENCE, pooled.seen_there) for _ in range(2)]
     assert pid not in [one[2] for one in again]
 
 
@@ -266,7 +266,7 @@ def test_an_eager_pool_that_cannot_start_ends_all_processes(pool_of: PoolOf) -> 
 
 def test_an_eager_pool_keeps_the_processes_that_run(pool_of: PoolOf) -> None:
     pool = pool_of(2, pool_start="eager")
-    pid = pool.call(PATIENCE, os.getpid)  # before the pool starts, for example in ``lifespan``
+    pid = call_in(pool, PATIENCE, os.getpid)  # before the pool starts, for example in ``lifespan``
     for _ in range(2):
         pool.start()
         assert len(pool._idle) == len(pool._workers) == 2
@@ -290,7 +290,7 @@ def test_a_process_gets_the_options_of_the_interpreter(
     pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "interpreter", lambda: [sys.executable, "-OO"])
-    found = pool_of(1).call(PATIENCE, eval, "__import__('sys').flags.optimize")
+    found = call_in(pool_of(1), PATIENCE, eval, "__import__('sys').flags.optimize")
     assert (found, sys.flags.optimize) == (2, 0)
 
 
@@ -313,7 +313,7 @@ def test_a_server_that_embeds_python_starts_processes(
     pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch, executable: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
-    assert pool_of().call(PATIENCE, pow, 2, 3) == 8
+    assert call_in(pool_of(), PATIENCE, pow, 2, 3) == 8
 
 
 def too_many_open_files() -> NoReturn:
@@ -325,10 +325,10 @@ def too_many_open_files() -> NoReturn:
 )
 def test_retire_process_replaces_the_process(pool_of: PoolOf, how: str, error: Any) -> None:
     pool = pool_of(pool_retire_on=[Custom])
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     with pytest.raises(error):
-        pool.call(PATIENCE, pooled.retires, how)
-    assert pool.call(PATIENCE, os.getpid) != pid
+        call_in(pool, PATIENCE, pooled.retires, how)
+    assert call_in(pool, PATIENCE, os.getpid) != pid
 
 
 def test_the_processes_of_a_pool_end_at_the_same_time(
@@ -361,16 +361,16 @@ if where() == "process":
     )
     monkeypatch.syspath_prepend(tmp_path)
     pool, function = pool_of(), importable(import_module("on_a_device").uses_device)
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     with pytest.raises(RetireProcess):
-        pool.call(PATIENCE, function)
+        call_in(pool, PATIENCE, function)
     assert (tmp_path / "imports").read_text() == "x"
-    assert pool.call(PATIENCE, os.getpid) != pid
+    assert call_in(pool, PATIENCE, os.getpid) != pid
 
 
 def test_a_process_is_replaced_after_a_number_of_calls(pool_of: PoolOf) -> None:
     pool = pool_of(pool_max_calls=2, pool_start="eager")
-    pids = [pool.call(PATIENCE, os.getpid) for _ in range(4)]
+    pids = [call_in(pool, PATIENCE, os.getpid) for _ in range(4)]
     assert pids[0] == pids[1]
     assert pids[2] == pids[3] != pids[1]
 
@@ -379,9 +379,9 @@ def test_a_process_is_replaced_if_it_has_grown(
     pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = pool_of(pool_max_memory=200)
-    pid = pool.call(PATIENCE, pooled.uses_memory, 1)
-    assert pool.call(PATIENCE, pooled.uses_memory, 250) == pid
-    assert pool.call(PATIENCE, os.getpid) != pid
+    pid = call_in(pool, PATIENCE, pooled.uses_memory, 1)
+    assert call_in(pool, PATIENCE, pooled.uses_memory, 250) == pid
+    assert call_in(pool, PATIENCE, os.getpid) != pid
     (worker,) = pool._workers
     monkeypatch.setattr("micropie._core.execution.pool.processes.Path", lambda _: Path("/none"))
     assert not worker.is_worn(Settings(pool_max_memory=200))
@@ -389,34 +389,36 @@ def test_a_process_is_replaced_if_it_has_grown(
 
 def test_a_process_without_memory_fails_its_call_alone(pool_of: PoolOf) -> None:
     pool = pool_of()
-    pid = pool.call(PATIENCE, pooled.limits_memory, 50)
-    assert pool.call(PATIENCE, pooled.made, 10 * MIB) == b"x" * 10 * MIB
+    pid = call_in(pool, PATIENCE, pooled.limits_memory, 50)
+    assert call_in(pool, PATIENCE, pooled.made, 10 * MIB) == b"x" * 10 * MIB
     for function, argument in ((pooled.made, 200 * MIB), (len, b"x" * 200 * MIB)):
         with pytest.raises(MemoryError):
-            pool.call(PATIENCE, function, argument)
-    assert pool.call(PATIENCE, os.getpid) == pid
+            call_in(pool, PATIENCE, function, argument)
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 @pytest.mark.parametrize("argument", [b"", b"x" * 10 * MIB, [b"x" * 20] * MIB])
 def test_a_process_that_is_stopped_is_replaced(pool_of: PoolOf, argument: Any) -> None:
     """By a signal, a debugger or a frozen container: it takes no bytes, but its socket does."""
     pool = pool_of()
-    pool.call(PATIENCE, len, b"")
-    pid = pool.call(PATIENCE, os.getpid)
+    call_in(pool, PATIENCE, len, b"")
+    pid = call_in(pool, PATIENCE, os.getpid)
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(TookTooLong, match=r"for 0\.2 s: its process was terminated"):
-        pool.call(0.2, len, argument)
-    assert pool.call(PATIENCE, os.getpid) != pid
+        call_in(pool, 0.2, len, argument)
+    assert call_in(pool, PATIENCE, os.getpid) != pid
 
 
 @pytest.mark.parametrize("size", [100, MIB])
 def test_a_process_that_is_stopped_as_it_sends_is_replaced(pool_of: PoolOf, size: int) -> None:
     pool = pool_of()
-    pid = pool.call(PATIENCE, os.getpid)
-    pool.call(PATIENCE, callable, pooled.is_stopped_as_it_sends)  # so it has imported the module
+    pid = call_in(pool, PATIENCE, os.getpid)
+    call_in(
+        pool, PATIENCE, callable, pooled.is_stopped_as_it_sends
+    )  # so it has imported the module
     with pytest.raises(TookTooLong, match=r"for 0\.2 s: its process was terminated"):
-        pool.call(0.2, pooled.is_stopped_as_it_sends, size)
-    assert pool.call(PATIENCE, os.getpid) != pid
+        call_in(pool, 0.2, pooled.is_stopped_as_it_sends, size)
+    assert call_in(pool, PATIENCE, os.getpid) != pid
 
 
 def test_an_eager_pool_replaces_lost_processes(
@@ -430,7 +432,7 @@ def test_an_eager_pool_replaces_lost_processes(
     pool._startup = [pooled.fails_to_load]
     worker.process.kill()
     with pytest.raises(PoolError):
-        pool.call(PATIENCE, os.getpid)
+        call_in(pool, PATIENCE, os.getpid)
     pool._free.acquire()
     pool._replace()
     assert "a process of the pool can't be replaced: pool_startup failed" in caplog.text
@@ -458,12 +460,12 @@ class Multiplied:
 
 def test_a_process_keeps_no_callable_that_it_has_called(pool_of: PoolOf) -> None:
     pool, kept = pool_of(), Kept()
-    assert pool.call(PATIENCE, partial(isinstance, kept), Kept) is True
+    assert call_in(pool, PATIENCE, partial(isinstance, kept), Kept) is True
     freed = ref(kept)
     del kept
     gc.collect()
     assert freed() is None
-    assert [pool.call(PATIENCE, Multiplied(3), 4) for _ in range(2)] == [12, 12]
+    assert [call_in(pool, PATIENCE, Multiplied(3), 4) for _ in range(2)] == [12, 12]
 
 
 # -- large bytes -----------------------------------------------------------------------------------
@@ -483,7 +485,7 @@ class Buffer(bytearray):
 def test_large_values_cross_between_processes(pool_of: PoolOf, size: int, kind: Any) -> None:
     pool = pool_of()
     data = kind(b"pie " * (size // 4))
-    seen = pool.call(PATIENCE, pooled.doubled, data)
+    seen = call_in(pool, PATIENCE, pooled.doubled, data)
     assert seen == {"data": data, "pair": (200, data)}
     assert seen["data"] is seen["pair"][1]
 
@@ -491,7 +493,7 @@ def test_large_values_cross_between_processes(pool_of: PoolOf, size: int, kind: 
 def test_chunks_of_every_size_cross_between_processes(pool_of: PoolOf) -> None:
     pool = pool_of()
     for size in (10, 1000, 70_000, MIB):
-        chunks = pool.call(PATIENCE, pooled.big_chunks, 40, size)
+        chunks = call_in(pool, PATIENCE, pooled.big_chunks, 40, size)
         assert [*chunks] == [*pooled.big_chunks(40, size)]
 
 
@@ -511,24 +513,24 @@ def unreadable(call: Callable[[], object]) -> OSError:
 @pytest.mark.parametrize("size", [10, MIB])
 def test_an_argument_that_cannot_be_unpickled_ends_no_process(pool_of: PoolOf, size: int) -> None:
     pool = pool_of()
-    pid = pool.call(PATIENCE, os.getpid)
-    unreadable(lambda: pool.call(PATIENCE, pooled.doubled, [Readable("thread"), "x" * size]))
-    assert pool.call(PATIENCE, os.getpid) == pid
+    pid = call_in(pool, PATIENCE, os.getpid)
+    unreadable(lambda: call_in(pool, PATIENCE, pooled.doubled, [Readable("thread"), "x" * size]))
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 @pytest.mark.parametrize("size", [10, MIB])
 def test_a_result_that_cannot_be_unpickled_ends_no_process(pool_of: PoolOf, size: int) -> None:
     pool = pool_of()
-    pid = pool.call(PATIENCE, os.getpid)
-    unreadable(lambda: pool.call(PATIENCE, pooled.doubled, [Readable("process"), "x" * size]))
-    assert pool.call(PATIENCE, os.getpid) == pid
+    pid = call_in(pool, PATIENCE, os.getpid)
+    unreadable(lambda: call_in(pool, PATIENCE, pooled.doubled, [Readable("process"), "x" * size]))
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 def test_an_exception_that_cannot_be_unpickled_is_an_error_with_its_traceback(
     pool_of: PoolOf,
 ) -> None:
     pool = pool_of()
-    error = unreadable(lambda: pool.call(PATIENCE, pooled.raises_with, Readable("process")))
+    error = unreadable(lambda: call_in(pool, PATIENCE, pooled.raises_with, Readable("process")))
     assert "raise Custom(value)" in str(error.__cause__)
 
 
@@ -537,8 +539,8 @@ def test_a_chunk_that_cannot_be_unpickled_ends_its_stream_but_no_process(
     pool_of: PoolOf, way: str
 ) -> None:
     pool = pool_of(cancel_grace=PATIENCE)
-    pid = pool.call(PATIENCE, os.getpid)
-    chunks = pool.call(PATIENCE, pooled.yields_around, Readable("process"))
+    pid = call_in(pool, PATIENCE, os.getpid)
+    chunks = call_in(pool, PATIENCE, pooled.yields_around, Readable("process"))
     assert next(chunks) == 1
     if way == "closed":
         chunks.close()
@@ -549,16 +551,16 @@ def test_a_chunk_that_cannot_be_unpickled_ends_its_stream_but_no_process(
         with pytest.raises(PoolError, match="the call has been cancelled"):
             next(chunks)
     assert [*chunks] == []
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 def test_a_step_that_cannot_be_unpickled_ends_its_call_but_no_process(pool_of: PoolOf) -> None:
     pool, steps = pool_of(cancel_grace=PATIENCE), list[object]()
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     token = CancelToken(steps.append)
-    unreadable(lambda: pool.call(PATIENCE, pooled.reports, Readable("process"), token=token))
+    unreadable(lambda: call_in(pool, PATIENCE, pooled.reports, Readable("process"), token=token))
     token.cancel()  # too late
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
     assert not steps
 
 
@@ -566,7 +568,7 @@ def test_a_process_killed_while_it_sends_large_bytes_leaves_nothing_behind(
     pool_of: PoolOf, tmp_path: Path
 ) -> None:
     pool = pool_of()
-    pool.call(PATIENCE, pooled.doubled, b"")
+    call_in(pool, PATIENCE, pooled.doubled, b"")
 
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
@@ -578,7 +580,7 @@ def test_a_process_killed_while_it_sends_large_bytes_leaves_nothing_behind(
 
     pool.close()
     before, shared = descriptors(), shared_memory()
-    (pid,) = {pool.call(PATIENCE, os.getpid)}
+    (pid,) = {call_in(pool, PATIENCE, os.getpid)}
     (worker,) = pool._workers
     fill = worker.connection.fill
 
@@ -589,7 +591,7 @@ def test_a_process_killed_while_it_sends_large_bytes_leaves_nothing_behind(
 
     worker.connection.fill = kill_first  # type: ignore[method-assign]
     with pytest.raises(PoolError, match="killed by SIGKILL"):
-        pool.call(PATIENCE, pooled.made, 100 * MIB)
+        call_in(pool, PATIENCE, pooled.made, 100 * MIB)
     assert not pool._workers
     until(lambda: descriptors() <= before)  # other tests' may be closed, or opened, meanwhile
     # Other tests have segments too, which end with them.
@@ -606,16 +608,16 @@ def test_calls_with_a_megabyte_leave_nothing_behind(pool_of: PoolOf) -> None:
     pool, data = pool_of(), b"x" * MIB
 
     def call() -> None:
-        assert pool.call(PATIENCE, pooled.doubled, data)["pair"] == (200, data)
+        assert call_in(pool, PATIENCE, pooled.doubled, data)["pair"] == (200, data)
         with suppress(Custom):
-            pool.call(PATIENCE, pooled.refuses, data)
+            call_in(pool, PATIENCE, pooled.refuses, data)
 
     def used() -> tuple[int, int]:
-        there: int = pool.call(PATIENCE, tracemalloc.get_traced_memory)[0]
+        there: int = call_in(pool, PATIENCE, tracemalloc.get_traced_memory)[0]
         return tracemalloc.get_traced_memory()[0], there
 
-    pool.call(PATIENCE, gc.disable)  # so that a reference cycle counts
-    pool.call(PATIENCE, tracemalloc.start)
+    call_in(pool, PATIENCE, gc.disable)  # so that a reference cycle counts
+    call_in(pool, PATIENCE, tracemalloc.start)
     gc.disable()
     tracemalloc.start()
     try:

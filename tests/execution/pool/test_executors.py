@@ -29,7 +29,7 @@ from micropie._core.execution.pool.executors import ExecutorPool
 from micropie._core.execution.pool.remote import CancelToken, PoolError, packed_call
 from tests.support import pooled
 from tests.support.clients import MakeClient
-from tests.support.pooled import Pooled, Readable
+from tests.support.pooled import Pooled, Readable, call_in
 from tests.support.waiting import PATIENCE, until
 
 
@@ -137,7 +137,7 @@ def test_a_value_that_cannot_be_unpickled_gets_an_error_with_a_reason(
     executor: Executor, place: str
 ) -> None:
     with pytest.raises(OSError, match="no file") as caught:
-        ExecutorPool(executor).call(PATIENCE, pooled.doubled, [Readable(place)])
+        call_in(ExecutorPool(executor), PATIENCE, pooled.doubled, [Readable(place)])
     assert caught.value.__notes__ == ["A value from another process can't be unpickled."]
 
 
@@ -223,7 +223,7 @@ def test_an_executor_that_has_been_shut_down_is_reported(
 def test_equal_calls_on_a_cluster_are_each_made(cluster: Any) -> None:
     pool = ExecutorPool(cluster.get_executor())
     with ThreadPoolExecutor(2) as callers:
-        first, second = callers.map(lambda _: pool.call(PATIENCE, uuid.uuid4), range(2))
+        first, second = callers.map(lambda _: call_in(pool, PATIENCE, uuid.uuid4), range(2))
     assert first != second
 
 
@@ -288,7 +288,7 @@ def test_a_cancelled_caller_need_not_wait_for_the_executor(
     file, token = tmp_path / "begun", CancelToken()
     with ThreadPoolExecutor(1) as others:
         waiting = others.submit(
-            partial(ExecutorPool(threads).call, token=token), 60, says_when_begun, str(file)
+            partial(call_in, ExecutorPool(threads), token=token), 60, says_when_begun, str(file)
         )
         until(file.exists)
         token.cancel()

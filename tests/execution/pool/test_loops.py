@@ -23,7 +23,7 @@ from micropie._core.execution.pool.remote import RESULT
 from micropie.config import Settings
 from tests.asgi.calls import Call, get, http_scope, piece
 from tests.support import pooled
-from tests.support.pooled import Caller, Pooled
+from tests.support.pooled import Caller, Pooled, call_in
 from tests.support.waiting import PATIENCE, until_async
 
 pytestmark = pytest.mark.processes
@@ -268,7 +268,7 @@ def test_a_call_abandoned_before_its_process_starts_starts_none(pool: Pool) -> N
     steps.send(None)
     steps.close()
     assert not pool._workers
-    assert pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_a_call_abandoned_in_the_queue_takes_no_process(pool: Pool) -> None:
@@ -277,25 +277,25 @@ def test_a_call_abandoned_in_the_queue_takes_no_process(pool: Pool) -> None:
     steps.send(None)
     steps.close()
     pool._free.release()
-    assert pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_a_call_abandoned_before_its_function_is_found_costs_no_process(pool: Pool) -> None:
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     steps = pool.steps(PATIENCE, pooled.product, (2, 3), on_loop())
     steps.send(None)
     steps.close()
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 def test_a_call_abandoned_before_its_large_argument_is_sent_costs_no_process(pool: Pool) -> None:
-    pid = pool.call(PATIENCE, os.getpid)
-    assert pool.call(PATIENCE, pooled.product, 2, 3)  # the process has found the module
+    pid = call_in(pool, PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, pooled.product, 2, 3)  # the process has found the module
     steps = pool.steps(PATIENCE, pooled.doubled, (b"x" * MIB,), on_loop())
     pickles = steps.send(None)
     steps.send(pickles())
     steps.close()
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 @pytest.mark.parametrize("startup", [[], [pooled.load]])
@@ -303,26 +303,26 @@ def test_a_call_abandoned_before_its_large_result_is_received_costs_no_process(
     startup: list[Any],
 ) -> None:
     pool = Pool(1, Settings(), startup)
-    pid = pool.call(PATIENCE, os.getpid)
-    assert pool.call(PATIENCE, pooled.product, 2, 3)
+    pid = call_in(pool, PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, pooled.product, 2, 3)
     steps = pool.steps(PATIENCE, pooled.made, (MIB,), on_loop())
     wait = steps.send(None)
     steps.send(wait())
     steps.close()
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
     pool.close()
 
 
 def test_cancelling_a_call_that_was_abandoned_does_not_end_the_next_one(pool: Pool) -> None:
-    assert pool.call(PATIENCE, pooled.product, 2, 3)
+    assert call_in(pool, PATIENCE, pooled.product, 2, 3)
     token = on_loop()
     steps = pool.steps(PATIENCE, pooled.made, (MIB,), token)
     wait = steps.send(None)
     steps.send(wait())
     steps.close()
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     token.cancel()
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -354,7 +354,7 @@ def test_other_calls_go_on_while_a_process_is_being_created(
 ) -> None:
     """Creating one takes some milliseconds, for which no event loop may wait."""
     pool, begins, goes_on = Pool(2, Settings()), Event(), Event()
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     (first,) = pool._idle
     pool._idle.clear()  # as if another call used it
 
@@ -365,11 +365,11 @@ def test_other_calls_go_on_while_a_process_is_being_created(
 
     monkeypatch.setattr("micropie._core.execution.pool.processes._Worker", created_slowly)
     with ThreadPoolExecutor(1) as others:
-        called = others.submit(pool.call, PATIENCE, os.getpid)
+        called = others.submit(call_in, pool, PATIENCE, os.getpid)
         assert begins.wait(PATIENCE)
         pool._idle.append(first)
         assert pool.busy == 0
-        assert pool.call(PATIENCE, os.getpid) == pid
+        assert call_in(pool, PATIENCE, os.getpid) == pid
         goes_on.set()
         assert called.result(PATIENCE) != pid
     pool.close()

@@ -38,7 +38,7 @@ from tests.support import pooled as pooled_handlers
 from tests.support.clients import MakeClient, connecting
 from tests.support.commands import ended
 from tests.support.environment import import_path
-from tests.support.pooled import Custom, Decorated, Plain, Pooled, SoldOut, plain
+from tests.support.pooled import Custom, Decorated, Plain, Pooled, SoldOut, call_in, plain
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get as wsgi_get
 
@@ -323,8 +323,8 @@ def started_pid(app: App, client: Any) -> int:
     """
     assert client.get("/here").status_code == 200
     (pool,) = pools_of(app)
-    assert pool.call(PATIENCE, callable, Pooled)  # which it imports
-    pid: int = pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, callable, Pooled)  # which it imports
+    pid: int = call_in(pool, PATIENCE, os.getpid)
     return pid
 
 
@@ -381,15 +381,15 @@ def test_R69_a_lost_process_costs_no_slot_even_if_no_thread_can_start(
     start: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = Pool(1, Settings(pool_start=start))
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     with monkeypatch.context() as patch:
         refuse_threads(patch)
         with pytest.raises(PoolError, match="killed by SIGKILL"):
-            pool.call(PATIENCE, signal.raise_signal, signal.SIGKILL)
-        next_pid = pool.call(PATIENCE, os.getpid)
-        stream = pool.call(PATIENCE, Pooled.stream_hangs, None)
+            call_in(pool, PATIENCE, signal.raise_signal, signal.SIGKILL)
+        next_pid = call_in(pool, PATIENCE, os.getpid)
+        stream = call_in(pool, PATIENCE, Pooled.stream_hangs, None)
         stream.drop()
-        assert len({pid, next_pid, pool.call(PATIENCE, os.getpid)}) == 3
+        assert len({pid, next_pid, call_in(pool, PATIENCE, os.getpid)}) == 3
     pool.close()
 
 
@@ -475,16 +475,16 @@ def pool() -> Iterator[Pool]:
 
 
 def test_a_closed_stream_yields_nothing(pool: Pool) -> None:
-    chunks = pool.call(PATIENCE, Pooled.chunks, None, 3)
+    chunks = call_in(pool, PATIENCE, Pooled.chunks, None, 3)
     assert list(chunks) == ["0 ", "1 ", "2 "]
     assert list(chunks) == []
     chunks.close()
-    assert pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_a_process_is_sixteen_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
     file = tmp_path / "made"
-    chunks = pool.call(PATIENCE, Pooled.chunks, None, 1000, str(file))
+    chunks = call_in(pool, PATIENCE, Pooled.chunks, None, 1000, str(file))
     assert next(chunks) == "0 "
     until(lambda: file.exists() and int(file.read_text() or 0) >= 14)
     assert [next(chunks) for _ in range(5)][-1] == "5 "
@@ -495,51 +495,51 @@ def test_a_process_is_sixteen_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
 
 def test_R69_a_killed_process_leaves_the_others_alone() -> None:
     pool = Pool(2, Settings())
-    chunks = pool.call(PATIENCE, Pooled.chunks, None, 1000)
+    chunks = call_in(pool, PATIENCE, Pooled.chunks, None, 1000)
     with pytest.raises(PoolError, match="killed by SIGKILL"):
-        pool.call(PATIENCE, Pooled.dies, None)
+        call_in(pool, PATIENCE, Pooled.dies, None)
     assert len(list(chunks)) == 1000
     pool.close()
 
 
 def test_a_generator_that_fails_while_closing_is_logged(pool: Pool) -> None:
-    chunks = pool.call(PATIENCE, Pooled.stream_close_fails, None)
+    chunks = call_in(pool, PATIENCE, Pooled.stream_close_fails, None)
     next(chunks)
     with pytest.raises(Exception, match="while closing"):
         chunks.close()
-    assert pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_a_generator_that_does_not_close_in_time_is_ended(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("micropie._core.execution.pool.processes.GRACE", 0.1)
-    chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
+    chunks = call_in(pool, PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
     chunks.close()
-    assert pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_a_call_without_a_free_process_in_time_raises_an_error(pool: Pool) -> None:
-    chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
+    chunks = call_in(pool, PATIENCE, Pooled.chunks, None, 100)
     with pytest.raises(
         TookTooLong, match=r"^the call waited longer than 0\.05 s for a free process in the pool$"
     ):
-        pool.call(0.05, os.getpid)
+        call_in(pool, 0.05, os.getpid)
     chunks.close()
-    assert pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_a_call_abandoned_while_waiting_for_a_process_gets_none(pool: Pool) -> None:
     token = CancelToken()
-    chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
+    chunks = call_in(pool, PATIENCE, Pooled.chunks, None, 100)
     with ThreadPoolExecutor(1) as others:
-        waiting = others.submit(partial(pool.call, token=token), 60, os.getpid)
+        waiting = others.submit(partial(call_in, pool, token=token), 60, os.getpid)
         token.cancel()
         chunks.close()
         with pytest.raises(PoolError, match="the call has been cancelled"):
             waiting.result(PATIENCE)
-    assert pool.call(PATIENCE, os.getpid) in pool_pids(pool)
+    assert call_in(pool, PATIENCE, os.getpid) in pool_pids(pool)
 
 
 def test_a_call_attached_to_a_cancelled_token_is_stopped() -> None:
@@ -551,9 +551,9 @@ def test_a_call_attached_to_a_cancelled_token_is_stopped() -> None:
 
 def test_cancelling_a_finished_call_ends_no_process(pool: Pool) -> None:
     token = CancelToken()
-    pid = pool.call(PATIENCE, os.getpid, token=token)
+    pid = call_in(pool, PATIENCE, os.getpid, token=token)
     token.cancel()
-    assert pool.call(PATIENCE, os.getpid) == pid
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 def test_a_cancellation_after_the_result_stops_no_later_call(pool: Pool) -> None:
@@ -562,23 +562,23 @@ def test_a_cancellation_after_the_result_stops_no_later_call(pool: Pool) -> None
             self.cancel()
             return super().detach()
 
-    pid = pool.call(PATIENCE, os.getpid, token=LastMoment())
-    assert [pool.call(PATIENCE, os.getpid) for _ in range(2)] == [pid, pid]
+    pid = call_in(pool, PATIENCE, os.getpid, token=LastMoment())
+    assert [call_in(pool, PATIENCE, os.getpid) for _ in range(2)] == [pid, pid]
 
 
 @pytest.mark.parametrize("function", [Pooled.chunks, Pooled.stream_fails])
 def test_a_stream_that_nobody_reads_is_ended(pool: Pool, function: Any) -> None:
     for count in (0, 100):
         token = CancelToken()
-        chunks = pool.call(PATIENCE, function, None, count, token=token)
+        chunks = call_in(pool, PATIENCE, function, None, count, token=token)
         assert chunks._worker.connection.poll(PATIENCE)
         token.cancel()
         assert list(chunks) == []
-        assert pool.call(PATIENCE, os.getpid)
+        assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_waiting_for_a_chunk_can_be_interrupted(pool: Pool) -> None:
-    chunks = pool.call(60, Pooled.stream_hangs, None)
+    chunks = call_in(pool, 60, Pooled.stream_hangs, None)
     next(chunks)
     with ThreadPoolExecutor(1) as others:
         waiting = others.submit(next, chunks)
@@ -586,7 +586,7 @@ def test_waiting_for_a_chunk_can_be_interrupted(pool: Pool) -> None:
         with pytest.raises(PoolError, match="the call has been cancelled"):
             waiting.result(PATIENCE)
     chunks.close()
-    assert pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def pool_pids(pool: Pool) -> list[int]:
@@ -594,18 +594,18 @@ def pool_pids(pool: Pool) -> list[int]:
 
 
 def test_closing_the_pool_ends_running_calls(pool: Pool) -> None:
-    chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
+    chunks = call_in(pool, PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
     pool.close()
     with pytest.raises(PoolError, match="killed by SIGKILL"):
         next(chunks)
-    assert pool.call(PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_an_argument_that_cannot_be_pickled_starts_no_process() -> None:
     pool = Pool(1, Settings())
     with pytest.raises(Exception, match="pickle"):
-        pool.call(PATIENCE, os.getpid, threading.Lock())
+        call_in(pool, PATIENCE, os.getpid, threading.Lock())
     assert not pool._workers
 
 
@@ -616,8 +616,8 @@ def test_a_process_that_cannot_be_started_occupies_no_slot(
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/python")
         with pytest.raises(FileNotFoundError):
-            pool.call(PATIENCE, os.getpid)
-    assert pool.call(PATIENCE, os.getpid)
+            call_in(pool, PATIENCE, os.getpid)
+    assert call_in(pool, PATIENCE, os.getpid)
 
 
 def test_a_process_that_ends_immediately_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -627,7 +627,7 @@ def test_a_process_that_ends_immediately_is_tried_once(monkeypatch: pytest.Monke
     )
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
         with pytest.raises(PoolError, match="exited before the call was done, with status 1"):
-            pool.call(PATIENCE, bytes, b"x" * size)
+            call_in(pool, PATIENCE, bytes, b"x" * size)
     assert not pool._workers
 
 
@@ -646,7 +646,7 @@ def test_R69_processes_start_with_the_first_call_and_end_with_the_application(wo
 
 def test_a_pool_that_is_no_longer_referenced_ends_its_processes() -> None:
     pool = Pool(1, Settings())
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     del pool
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -754,7 +754,7 @@ def test_a_script_that_calls_a_handler_at_import_starts_no_endless_processes(
 def test_a_process_of_a_pool_has_no_pool_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie._core.execution.placement.this_process.is_of_pool", True)
     with pytest.raises(PoolError, match="can't start another pool"):
-        Pool(1, Settings()).call(1.0, os.getpid)
+        call_in(Pool(1, Settings()), 1.0, os.getpid)
 
 
 @pytest.mark.parametrize("kind", ["-c", "bakery", "my.bakery.py", "directory"])
@@ -808,7 +808,7 @@ class Noted(threading.Semaphore):
 @pytest.mark.processes
 def test_a_process_that_was_ended_is_not_ended_again() -> None:
     pool = Pool(1, Settings())
-    pool.call(PATIENCE, os.getpid)
+    call_in(pool, PATIENCE, os.getpid)
     (worker,) = pool._workers
     pool._end()  # at the end of the interpreter, before an application that has not stopped yet
     read, write = os.pipe()  # it may have the number of the process's pipe
@@ -823,9 +823,9 @@ def test_the_start_of_a_process_is_not_part_of_a_call_s_time(slow: Any, tmp_path
     pool._free = free = Noted(1)
     with ThreadPoolExecutor(2) as others:
         # the one waits for its process to start, the other for a process
-        called = [others.submit(pool.call, PATIENCE, slow.pid)]
+        called = [others.submit(call_in, pool, PATIENCE, slow.pid)]
         until((tmp_path / "begun").exists)
-        called.append(others.submit(pool.call, PATIENCE, slow.pid))
+        called.append(others.submit(call_in, pool, PATIENCE, slow.pid))
         until(lambda: False in free.got)
         (tmp_path / "go_on").touch()
         assert {future.result(PATIENCE) for future in called} == {*pool_pids(pool)}
@@ -840,21 +840,21 @@ def test_a_late_start_leaves_a_call_its_full_time(slow: Any, tmp_path: Path) -> 
     with pytest.raises(
         TookTooLong, match=r"^the call waited longer than 0\.01 s for a free process in the pool$"
     ):
-        pool.call(0.01, slow.pid)
+        call_in(pool, 0.01, slow.pid)
     assert free.got == [False, False, False]  # at once, then twice
 
 
 def test_a_start_continues_when_its_caller_leaves(slow: Any, tmp_path: Path) -> None:
     pool, token = Pool(1, Settings()), CancelToken()
     with ThreadPoolExecutor(1) as others:
-        called = others.submit(partial(pool.call, token=token), 60, slow.pid)
+        called = others.submit(partial(call_in, pool, token=token), 60, slow.pid)
         until((tmp_path / "begun").exists)
         (pid,) = pool_pids(pool)
         token.cancel()
         (tmp_path / "go_on").touch()
         with pytest.raises(PoolError, match="the call has been cancelled"):
             called.result(PATIENCE)
-    assert pool.call(PATIENCE, slow.pid) == pid
+    assert call_in(pool, PATIENCE, slow.pid) == pid
     pool.close()
 
 
@@ -866,27 +866,27 @@ def test_a_start_has_its_own_time_limit(slow: Any, monkeypatch: pytest.MonkeyPat
         TookTooLong,
         match=r"^the call did not start within 0\.001 s: its process was terminated$",
     ):
-        pool.call(60, slow.pid)
+        call_in(pool, 60, slow.pid)
     assert not pool._workers
 
 
 def test_an_import_has_the_limit_of_a_start(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1, Settings())
-    pool.call(PATIENCE, os.getpid)
+    call_in(pool, PATIENCE, os.getpid)
     monkeypatch.setattr("micropie._core.execution.pool.processes.START_WITHIN", 0.1)
     with pytest.raises(TookTooLong, match=r"nothing for 0\.1 s: its process was terminated$"):
-        pool.call(60, slow.pid)
+        call_in(pool, 60, slow.pid)
     pool.close()
 
 
 def test_a_module_that_cannot_be_imported_ends_no_process(
     pool: Pool, slow: Any, tmp_path: Path
 ) -> None:
-    pid = pool.call(PATIENCE, os.getpid)
+    pid = call_in(pool, PATIENCE, os.getpid)
     (tmp_path / "slow_kitchen.py").unlink()
     with pytest.raises(ModuleNotFoundError):
-        pool.call(PATIENCE, slow.pid)
-    assert pool.call(PATIENCE, os.getpid) == pid
+        call_in(pool, PATIENCE, slow.pid)
+    assert call_in(pool, PATIENCE, os.getpid) == pid
 
 
 # -- the end of a server ---------------------------------------------------------------------------
@@ -898,7 +898,7 @@ def test_signals_for_the_server_end_no_call(
 ) -> None:
     pool = Pool(1, Settings())
     with ThreadPoolExecutor(1) as others:
-        called = others.submit(pool.call, 60, slow.pid)
+        called = others.submit(call_in, pool, 60, slow.pid)
         until(lambda: pool._workers)
         (pid,) = pool_pids(pool)
         os.kill(pid, number)  # it has hardly begun
@@ -911,7 +911,7 @@ def test_signals_for_the_server_end_no_call(
 
 def test_signals_end_what_a_function_has_started(pool: Pool) -> None:
     ended_by_signal = [-signal.SIGTERM, -signal.SIGTERM]
-    assert pool.call(2 * PATIENCE, pooled_handlers.ends_its_children) == ended_by_signal
+    assert call_in(pool, 2 * PATIENCE, pooled_handlers.ends_its_children) == ended_by_signal
 
 
 @pytest.mark.parametrize("child", ["forked", "spawned"])
@@ -920,14 +920,14 @@ def test_R69_a_killed_process_is_noticed_while_its_child_lives(
 ) -> None:
     pid = tmp_path / "pid"
     with pytest.raises(PoolError, match="killed by SIGKILL"):
-        pool.call(PATIENCE, pooled_handlers.dies_before_its_child, child, str(pid))
+        call_in(pool, PATIENCE, pooled_handlers.dies_before_its_child, child, str(pid))
     os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def test_a_child_of_a_function_reports_nothing(pool: Pool) -> None:
     steps: list[Progress] = []
     function = pooled_handlers.steps_in_a_child
-    assert pool.call(2 * PATIENCE, function, 3, token=CancelToken(steps.append)) == 0
+    assert call_in(pool, 2 * PATIENCE, function, 3, token=CancelToken(steps.append)) == 0
     assert steps == [Progress(1, note="own")]
 
 
@@ -951,9 +951,9 @@ import sys
 from pathlib import Path
 from micropie._core.execution.pool import Pool
 from micropie.config import Settings
-from tests.support.pooled import computes
+from tests.support.pooled import call_in, computes
 
-Pool(1, Settings()).call(600, computes, *sys.argv[1:])
+call_in(Pool(1, Settings()), 600, computes, *sys.argv[1:])
 """
 
 

@@ -21,7 +21,7 @@ from micropie.config import Settings
 from tests.asgi.calls import every_loop, run
 from tests.support import pooled
 from tests.support.clients import MakeClient
-from tests.support.pooled import Caller, Custom
+from tests.support.pooled import Caller, Custom, call_in
 from tests.support.waiting import PATIENCE, until, until_async
 
 
@@ -127,7 +127,7 @@ def test_steps_dont_extend_the_time_limit() -> None:
     def ends_after_steps() -> bool:
         """On a busy machine, the time may be over before the first step."""
         with pytest.raises(TookTooLong):
-            pool.call(0.5, pooled.steps_without_end, token=CancelToken(seen.append))
+            call_in(pool, 0.5, pooled.steps_without_end, token=CancelToken(seen.append))
         return bool(seen)
 
     until(ends_after_steps)
@@ -138,9 +138,9 @@ def test_steps_dont_extend_the_time_limit() -> None:
 def test_a_step_after_the_end_reaches_no_other_call() -> None:
     pool = Pool(1, Settings())
     seen: list[Progress] = []
-    assert pool.call(PATIENCE, pooled.reports_too_late, 1, token=CancelToken(seen.append)) == 1
+    assert call_in(pool, PATIENCE, pooled.reports_too_late, 1, token=CancelToken(seen.append)) == 1
     for _ in range(50):
-        assert pool.call(PATIENCE, pow, 2, 3) == 8
+        assert call_in(pool, PATIENCE, pow, 2, 3) == 8
     pool.close()
 
 

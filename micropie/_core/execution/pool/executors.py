@@ -73,17 +73,16 @@ class ExecutorPool:
         when it is returned, cancelling the token only ends the wait, not the call, and nothing is
         reported.
         """
-        return (yield partial(self.call, seconds, function, *arguments, token=token))
+        return (yield partial(self._call, seconds, function, arguments, token))
 
-    def call(
+    def _call(
         self,
         seconds: float,
         function: AnyFunction,
-        *arguments: object,
-        token: CancelToken | None = None,
+        arguments: Sequence[object],
+        token: CancelToken,
     ) -> Any:
-        """See ``steps``."""
-        token, is_over = token or CancelToken(), Event()
+        is_over = Event()
         call = packed_call(partial(pickle.dumps, protocol=5), function, arguments)
         future: Future[bytes] = self._executor.submit(
             packed_result, pickle.dumps, (), run_pickled, call, seconds, **self._options

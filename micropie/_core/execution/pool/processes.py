@@ -179,7 +179,7 @@ class Pool:
     """
 
     token = CancelToken
-    stream = Chunks  # the type of what ``call`` returns for a stream
+    stream = Chunks  # the type of what ``steps`` returns for a stream
     failure: Exception | None = None
     """Why the last process could not start. None if it could."""
 
@@ -208,16 +208,6 @@ class Pool:
         for worker in self._workers:
             worker.abandon()
         self._forget()
-
-    def call(
-        self,
-        seconds: float,
-        function: AnyFunction,
-        *arguments: object,
-        token: CancelToken | None = None,
-    ) -> Any:
-        """Do the same as ``steps``, in this thread."""
-        return in_this_thread(self.steps(seconds, function, arguments, token or CancelToken()))
 
     def steps(
         self,
