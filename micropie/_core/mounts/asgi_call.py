@@ -57,7 +57,7 @@ async def call_asgi(
     scope["scheme"], scope["client"] = exchange.scheme, exchange.client
     if exchange.peer.host is not None:
         scope["headers"] = exchange.headers_with_host(exchange.peer.host)
-    call = _Call(mount, exchange, inf if seconds is None else seconds)
+    call = _ASGICall(mount, exchange, inf if seconds is None else seconds)
     TASKS.get().start(call.run, scope)
     return await wait_for_head(call, exchange.method == "HEAD")
 
@@ -77,7 +77,7 @@ async def asgi_under_wsgi(
 _NO_END = "the mounted application returned before it had sent its whole response"
 
 
-class _Call:
+class _ASGICall:
     """One call of a mounted application, with the ``receive`` and ``send`` that the application
     gets.
 

@@ -40,12 +40,12 @@ async def wsgi_under_asgi(
     """Call a mounted WSGI application in a worker thread, within the limit of ``threads``, and
     return its response.
     """
-    call = _Call(mount, exchange, threads)
+    call = _ThreadCall(mount, exchange, threads)
     await call.start(environ_of(exchange, mounted_path, await call.input()))
     return await wait_for_head(call, exchange.method == "HEAD")
 
 
-class _Call:
+class _ThreadCall:
     """One call of the mounted application.
 
     ``_run``, ``_pull`` and the functions that they call run in the call's worker thread, and all

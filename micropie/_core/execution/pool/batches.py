@@ -96,7 +96,7 @@ class _Batched:
                 f"{type(row).__name__} can't be pickled: {error}"
             ) from None
         pool, batches, tasks = request._exchange.config.pool, self._batches.get(), TASKS.get()
-        call, batch = _Call(pickled, tasks.new_future()), batches.get(pool)
+        call, batch = _BatchedCall(pickled, tasks.new_future()), batches.get(pool)
         if batch is None or batch.has_begun or len(batch.calls) == self._size:
             batches[pool] = batch = _Batch()
             run = batch.run, pool, self._function, self._within
@@ -113,7 +113,7 @@ class _Batched:
         return open_message(unpickled(call.message))
 
 
-class _Call:
+class _BatchedCall:
     """A call that waits for its batch. ``row`` and ``message``, its outcome, are pickled."""
 
     message = b""
@@ -128,7 +128,7 @@ class _Batch:
     cancel: Action
 
     def __init__(self) -> None:
-        self.calls: list[_Call] = []
+        self.calls: list[_BatchedCall] = []
         self.is_full, self.has_begun = anyio.Event(), False
 
     async def run(self, pool: ProcessPool, function: _BatchFunction, within: float) -> None:
@@ -153,7 +153,7 @@ class _Batch:
         self.has_begun = True
         return ([call.row for call in self.calls],)
 
-    def leave(self, call: _Call) -> None:
+    def leave(self, call: _BatchedCall) -> None:
         """Leave out the row of a call that was cancelled, unless the batch has begun."""
         if not self.has_begun:
             self.calls.remove(call)
