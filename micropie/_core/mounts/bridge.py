@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -52,7 +51,6 @@ class _Bridged:
     """The application that a bridge makes. It is made once in each process."""
 
     def __init__(self, mount: Mount, bridge: AnyFunction) -> None:
-        self._make: Callable[[], Any] = partial(bridge, mount.target)
         self._mount, self._bridge = mount, bridge
         self.after_fork()
         notify_after_fork(self)
@@ -84,7 +82,7 @@ class _Bridged:
         """Return the bridge's application. Raises ``SetupError`` if its protocol isn't ``kind``."""
         with self._lock:  # under WSGI, several threads may be the first to call this
             if self._application is None:
-                application = self._make()
+                application: Any = self._bridge(self._mount.target)
                 # If the protocol of a callable can't be detected, assume the one that is needed.
                 found = kind if callable(application) and not isinstance(application, type) else ""
                 with suppress(SetupError):

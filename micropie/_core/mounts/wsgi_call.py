@@ -54,7 +54,7 @@ class WSGICall(Iterable[bytes]):
     ) -> None:
         self._target, self._label, self._report = target, label, report
         self.written: list[bytes] = []
-        self._on_write = write or self.written.append
+        self._on_write: Callable[[bytes], object] | None = write or self.written.append
         self._head: tuple[str, HeaderPairs] | None = None
         self._is_sent = False
         self._taken = 0  # bytes read so far
@@ -156,9 +156,7 @@ class WSGICall(Iterable[bytes]):
         """
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
-        # Replace the ``write`` function, because it may refer to this call, which would be a
-        # reference cycle.
-        self._on_write = _too_late
+        self._on_write = None  # it may refer to this call, which would be a reference cycle
         if closer is not None:
             try:
                 closer()
@@ -187,6 +185,10 @@ class WSGICall(Iterable[bytes]):
     def _write(self, data: bytes) -> None:
         if data:
             self._is_sent = True
+            if self._on_write is None:
+                raise ResponseError(
+                    "the WSGI application called write() after its response was closed"
+                )
             self._on_write(data)
 
 
@@ -194,10 +196,6 @@ class WSGICall(Iterable[bytes]):
 def _status_of(line: str) -> GivenStatus | None:
     match = _STATUS_LINE.fullmatch(line)
     return None if match is None else GivenStatus(match["number"], match["reason"] or "")
-
-
-def _too_late(data: bytes) -> None:
-    raise ResponseError("the WSGI application called write() after its response was closed")
 
 
 def move(
