@@ -12,6 +12,7 @@ from micropie._core.errors import is_framework
 from micropie._core.execution.placement import AnyFunction
 from micropie._core.http import Exchange
 from micropie._core.on_demand import by_name
+from micropie._core.routing import handlers_route
 
 # The functions that raise KeyError for a name that the client didn't send.
 _LOOK_UPS = ("MultiDict.__getitem__", "Headers.__getitem__")
@@ -48,10 +49,9 @@ def _of_name(failure: BaseException) -> str:
     or the headers. Otherwise return "".
     """
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
-    is_ours = is_framework(frame.f_globals.get("__name__"))
-    if not is_ours or frame.f_code.co_qualname not in _LOOK_UPS:
-        return ""
-    return f"The client sent no {failure}: use .get({failure}), or declare it as a parameter."
+    if is_framework(frame.f_globals.get("__name__")) and frame.f_code.co_qualname in _LOOK_UPS:
+        return f"The client sent no {failure}: use .get({failure}), or declare it as a parameter."
+    return ""
 
 
 def _of_none(function: AnyFunction | None, text: str) -> str:
@@ -98,8 +98,8 @@ def _of_process(exchange: Exchange, text: str) -> str:
     """Return the hint for an attribute that is missing in a process of the pool, because it is set
     in ``__init__``, which isn't called there.
     """
-    is_pooled = getattr(exchange.route, "is_pooled", False)
-    for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
+    route = handlers_route(exchange)
+    for name in vars(route.config.app) if route is not None and route.is_pooled else ():
         if f"no attribute {name!r}" in text:
             return (
                 "In a process of the pool, self has no attributes that __init__ sets: store "

@@ -238,8 +238,7 @@ def _about_request(request: Request) -> str:
             "route": f"{route.pattern} ({route.name})",
             "arguments in the path": _repr(request.path_params),
         }
-    facts["application"] = type(request.app).__name__
-    facts["Python"] = platform.python_version()
+    facts |= {"application": type(request.app).__name__, "Python": platform.python_version()}
     parts = [f"<h2>Request</h2>{_table(facts.items())}"]
     for title in ("query", "headers", "cookies"):
         with suppress(HTTPError):

@@ -116,8 +116,7 @@ def source_errors(application: Application) -> Sentences:
     for source in _sources_of(_functions_of(application.app, handlers)):
         yield from source.lost_answers()
     # A decorator may use what the generator below it returns.
-    functions = (one.function for one in handlers)
-    for source in _sources_of(filter(isgeneratorfunction, functions)):
+    for source in _sources_of(filter(isgeneratorfunction, (one.function for one in handlers))):
         yield from source.lost_values()
         yield from source.unnamed_events()
 
