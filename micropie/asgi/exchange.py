@@ -44,10 +44,6 @@ _MIN_RATE = 1000
 # -- the request -----------------------------------------------------------------------------------
 
 
-async def _send_nothing(message: ServerMessage) -> None:
-    """Do nothing. This is the ``send`` of an exchange that sends no response."""
-
-
 class ASGIExchange(StreamedExchange):
     """The exchange of a request under ASGI. ``scope`` is the server's object, not a copy."""
 
@@ -58,7 +54,7 @@ class ASGIExchange(StreamedExchange):
     # How many seconds of ``body_total_timeout`` are left; None before the first wait.
     _time_left: float | None = None
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send = _send_nothing) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = self.outside = scope
         self.answer = AnswerState()
         self.body = ReceivedBody()

@@ -36,6 +36,8 @@ def make_request(
     async def receive() -> ServerMessage:
         return {"type": "http.request", "body": body, "more_body": False}
 
+    async def send(message: ServerMessage) -> None: ...
+
     raw_path, _, in_path = path.partition("?")
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     scope = {
@@ -48,7 +50,7 @@ def make_request(
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs
         ],
     }
-    exchange = ASGIExchange(scope, receive)
+    exchange = ASGIExchange(scope, receive, send)
     exchange.config = (app or App())._micropie.config()
     if body:
         exchange.body.keep(body)

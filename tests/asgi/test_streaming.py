@@ -154,7 +154,9 @@ def test_a_message_received_by_the_companion_task_reaches_the_reader(backend: st
         async def read_one() -> None:
             read.append(await exchange.receive_message())
 
-        exchange = ASGIExchange(http_scope("POST", "/"), receive)
+        async def send(message: object) -> None: ...
+
+        exchange = ASGIExchange(http_scope("POST", "/"), receive, send)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(exchange.disconnected)
             await asked.wait()  # the companion is in the server's ``receive``

@@ -90,7 +90,9 @@ def asgi_request(root: str, path: str, raw: bytes | None) -> Request:
 
     async def receive() -> Any: ...
 
-    return Request(ASGIExchange(scope, receive))
+    async def send(message: object) -> None: ...
+
+    return Request(ASGIExchange(scope, receive, send))
 
 
 def wsgi_request(root: bytes, path: bytes, target: str | None) -> Request:

@@ -68,6 +68,9 @@ from tests.wsgi.calls import environ_for
 TOKEN = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
 _KEY = "a key of thirty-two bytes or more"
 
+# The functions of the server for a request that neither receives nor sends anything.
+NO_SERVER: Any = (lambda: None, lambda message: None)
+
 
 @dataclass
 class Order:
@@ -373,7 +376,7 @@ def path(data: bytes) -> None:
     scope = http_scope(
         "GET", "/", path=unquote_to_bytes(raw).decode("utf-8", "replace"), raw_path=raw
     )
-    request = ASGIExchange(scope, lambda: None)  # type: ignore[arg-type, return-value]
+    request = ASGIExchange(scope, *NO_SERVER)
     found = attempt(request.segments)
     assert not request.url_path().startswith("//")
     assert re.fullmatch(r"/[A-Za-z0-9/:@!$&'()*+,;=~%._-]*", request.url_path())
@@ -382,7 +385,7 @@ def path(data: bytes) -> None:
         assert request.path == "/" + "/".join(found)
         again = ASGIExchange(
             http_scope("GET", "/", path=request.path, raw_path=request.url_path().encode()),
-            lambda: None,  # type: ignore[arg-type, return-value]
+            *NO_SERVER,
         )
         assert again.segments() == found
 
@@ -480,7 +483,7 @@ def forwarded(data: bytes) -> None:
             middleware = ProxyHeaders(
                 trusted=[trusted], hops=hops or None, host=True, forwarded=is_rfc
             )
-            request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
+            request = Request(ASGIExchange(scope, *NO_SERVER))
             request._exchange.config = _config()
             try:
                 middleware.before(request)
@@ -603,7 +606,7 @@ def error_pages(data: bytes) -> None:
             (b"cookie", raw_path),
         ],
     )
-    request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
+    request = Request(ASGIExchange(scope, *NO_SERVER))
     request._exchange.config = _config()
     variable = {message: latin(raw_query)}
     try:

@@ -21,7 +21,7 @@ from micropie.middleware import csrf_token
 from micropie.sessions import InMemorySessionBackend
 from tests.asgi.calls import http_scope
 from tests.project.fuzz.client_texts import ENTRIES
-from tests.project.fuzz.exchanges import ask_both
+from tests.project.fuzz.exchanges import NO_SERVER, ask_both
 from tests.project.fuzz.parsers import fields_of, latin
 from tests.support.growth import Entry, grows_too_fast
 
@@ -139,7 +139,7 @@ def _with_secret(secret: str) -> Any:
         "/",
         headers=[(b"host", b"testserver"), (b"cookie", b"csrf_token=" + secret.encode())],
     )
-    request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
+    request = Request(ASGIExchange(scope, *NO_SERVER))
     request._exchange.config = _keeper()[0]._micropie.compiled().config
     request._exchange.answer.keep_session(Session())
     return request
