@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections import ChainMap
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from types import NoneType
@@ -200,17 +200,34 @@ class Route(RouteInfo):
         self.mentions_session = takes_socket and (
             mentions(function, "session") or self._takes_session
         )
-        description: Any = marks.get("__micropie_description__")
+        self._set_results(marks.get("__micropie_description__"), takes_socket)
+        self.methods = mark.methods
+        self.handled = (*(mark.methods or config.settings.methods),)
+        if "GET" in self.handled and "HEAD" not in self.handled:
+            self.handled += ("HEAD",)
+        self.function = innermost(self.plan.function)
+        self.show(pattern, self.function)
+        self.bind = self.plan.bind
+        if any(one.is_exact for one in self.plan.bound.values()):
+            self.most_on_loop = 2 * 1024
+        self.plan.parses_always = any(one.plan.body_parameter is not None for one in self.providers)
+        self._set_wildcards(mark)
+        self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
+        self.needs_session = marks.get("__micropie_needs_session__", True)
+        self.ends_with_client = "__micropie_ends_with_client__" in marks
+        self._set_placement(function, marks)
+        if parameter is not None:
+            self._check_body(parameter)
+
+    def _set_results(self, description: Any, takes_socket: bool) -> None:
+        """Set what decides how results are sent. ``description``: the one of ``@describe``."""
+        function, own = self.plan.function, self.config.own_types
         self.description = description
         stated_model = getattr(description, "response_model", None)
-        answers = () if takes_socket else answers_of(self.plan.function, stated_model)
-        self.result_filter = result_filter(
-            self.plan.function, answers, stated_model, config.own_types
-        )
-        self.filters_by_status = _filters_by_status(
-            self.plan.function, description, config.own_types
-        )
-        self.write_item = _writer(self.plan.function, self.config, answers)
+        answers = () if takes_socket else answers_of(function, stated_model)
+        self.result_filter = result_filter(function, answers, stated_model, own)
+        self.filters_by_status = _filters_by_status(function, description, own)
+        self.write_item = _writer(function, self.config, answers)
         filters = self.result_filter, self.write_item
         self.is_filtered = filters != (None, None) or bool(self.filters_by_status)
         self.is_special = bool(self.providers) or self.is_filtered
@@ -218,53 +235,45 @@ class Route(RouteInfo):
         json_fields = self.plan.json_fields.union(*(one.plan.json_fields for one in self.providers))
         if json_fields or bodies != self.config.bodies:
             self.config = self.config.changed(bodies=bodies, json_fields=json_fields)
-        self.methods = mark.methods
-        self.handled = (*(mark.methods or config.settings.methods),)
-        if "GET" in self.handled and "HEAD" not in self.handled:
-            self.handled += ("HEAD",)
-        self.function = innermost(self.plan.function)
-        self.show(pattern, self.function)
-        self.call: Any = self.plan.call
-        self.bind = self.plan.bind
-        if any(one.is_exact for one in self.plan.bound.values()):
-            self.most_on_loop = 2 * 1024
-        self.plan.parses_always = any(one.plan.body_parameter is not None for one in self.providers)
-        self.most_segments = self.plan.most_segments
+
+    def _set_wildcards(self, mark: RouteMark) -> None:
+        """Set what decides how segments of the path become arguments."""
         wildcards = mark.path.wildcards if mark.path is not None else ()
         self.wildcards = {wildcard.name: wildcard.rule for wildcard in wildcards}
         self.path_names = [*self.wildcards] or self.plan.names_in_path
         in_path = self.plan.names_in_path[: len(self.wildcards)]
         self.by_position = mark.path is not None and in_path == [*self.wildcards]
+        self.most_segments = self.plan.most_segments
         if mark.path is not None:
             of_providers = {
                 parameter.name for one in self.providers for parameter in one.plan.parameters
             }
             named = self.wildcards.items()
             self.plan.check_wildcards(
-                {name: rule for name, rule in named if name not in of_providers}, pattern
+                {name: rule for name, rule in named if name not in of_providers}, self.pattern
             )
             # an explicit route takes values from its wildcards, but no further segments
             self.most_segments = 0
         rules = self.wildcards.values() if self.by_position else ()
         converted = [rule in ("int", "float") for rule in rules]
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
-        self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
-        self.needs_session = marks.get("__micropie_needs_session__", True)
-        placement = marks.get(MARK, config.settings.run_in)
+
+    def _set_placement(self, function: AnyFunction, marks: Mapping[str, Any]) -> None:
+        """Set where the handler runs, and what is called there."""
+        placement = marks.get(MARK, self.config.settings.run_in)
         kind, is_async = _step_kind(function, placement)
-        self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
+        self.step_kind = self.config.blocking if kind is HANDLER else kind
+        self.limited_step_kind = kind
         self.is_pooled = placement == PROCESS and not is_async
-        self.ends_with_client = "__micropie_ends_with_client__" in marks
         if MARK in marks or self.is_pooled:
-            check_placement(function, placement, name)
+            check_placement(function, placement, self.name)
+        self.call: Any = self.plan.call
         if self.is_pooled:
             self.is_special = True
             self._check_pooled()
             # ``Plan`` replaces ``call`` only if the handler takes keyword arguments.
             takes_keywords = self.plan.call is not self.plan.function
-            self.call = pooled_name(function, name)._replace(takes_keywords=takes_keywords)
-        if parameter is not None:
-            self._check_body(parameter)
+            self.call = pooled_name(function, self.name)._replace(takes_keywords=takes_keywords)
 
     @property
     def _takes_session(self) -> bool:
