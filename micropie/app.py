@@ -514,23 +514,23 @@ class App(Base[Outermost_co]):
         """Handle GET and HEAD requests for ``path`` with the decorated function:
         ``@app.get("/hello/<name>")``.
         """
-        return _route(self._micropie.registering, "GET", path, name, others)
+        return _route(self, "GET", path, name, others)
 
     def post(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Handle POST requests for ``path`` with the decorated function."""
-        return _route(self._micropie.registering, "POST", path, name, others)
+        return _route(self, "POST", path, name, others)
 
     def put(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Handle PUT requests for ``path`` with the decorated function."""
-        return _route(self._micropie.registering, "PUT", path, name, others)
+        return _route(self, "PUT", path, name, others)
 
     def patch(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Handle PATCH requests for ``path`` with the decorated function."""
-        return _route(self._micropie.registering, "PATCH", path, name, others)
+        return _route(self, "PATCH", path, name, others)
 
     def delete(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Handle DELETE requests for ``path`` with the decorated function."""
-        return _route(self._micropie.registering, "DELETE", path, name, others)
+        return _route(self, "DELETE", path, name, others)
 
     def static(
         self,
@@ -921,15 +921,11 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
 
 
 def _route(
-    registering: Callable[[Any], Decorator],
-    method: str,
-    path: str,
-    name: str | None,
-    others: Mapping[str, object],
+    app: App, method: str, path: str, name: str | None, others: Mapping[str, object]
 ) -> Decorator:
     """Return the decorator of ``app.get(path)``, for example, for the ``method`` GET."""
     refuse_in_route(others)
-    return registering(make_mark(path, [method], name, f"app.{method.lower()}"))
+    return app._micropie.registering(make_mark(path, [method], name, f"app.{method.lower()}"))
 
 
 def _is_routed(value: object) -> bool:

@@ -155,12 +155,8 @@ if TYPE_CHECKING:
         ) -> Callable[[SocketFunction], SocketFunction]: ...
 
 
-def _for_sockets(make: Callable[[str | None, str | None], RouteMark]) -> _SocketDecorator:
-    return cast("_SocketDecorator", _RouteDecorator(make))
-
-
-@_for_sockets
-def websocket(path: str | None, name: str | None) -> RouteMark:
+@_RouteDecorator
+def _websocket(path: str | None, name: str | None) -> RouteMark:
     """Handle WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
 
     The method is an ``async def``. Its first parameter is the socket; the others are filled as in
@@ -173,6 +169,9 @@ def websocket(path: str | None, name: str | None) -> RouteMark:
     Raises ``SetupError`` for an invalid path or name.
     """
     return make_mark(path, ["GET"], name, "websocket", takes_socket=True)
+
+
+websocket = cast("_SocketDecorator", _websocket)
 
 
 def run_in(
