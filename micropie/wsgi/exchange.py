@@ -281,15 +281,11 @@ class WSGIExchange(Exchange):
         """
         if self._is_passed_on or self.body.so_far is not None:
             await anyio.sleep_forever()
-        await self._read_in_thread(self._fetch)
+        # Put the piece back, so that the call after a cancelled one finds it, too.
+        await self._read_in_thread(lambda: self.body.return_piece(*self.receive_piece()))
         piece, more = self.body.take_piece()
         self._is_passed_on = not more
         return {"type": "http.request", "body": piece, "more_body": more}
-
-    def _fetch(self) -> None:
-        """Put the next piece of the body where the call after a cancelled one finds it, too."""
-        if self.body.put_back is None:
-            self.body.return_piece(*self.receive_piece())
 
     async def _read_in_thread(self, read: Callable[..., Value], *arguments: object) -> Value:
         """Call ``read`` in a thread, because reading from the server's socket would block the

@@ -671,24 +671,24 @@ def test_a_sync_source_keeps_its_context_variables(
 def test_a_finished_sync_source_needs_no_thread_to_be_closed(
     backend: str, asks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
+    calls: list[Any] = []
 
     async def in_thread(threads: object, function: Any, *_: object, **options: object) -> Any:
-        calls.append(getattr(function, "args", ()))
+        calls.append(function)
         return function()
 
     monkeypatch.setattr(threaded, "in_thread", in_thread)
     events = iter(["a"])
     made = (event for event in events)
+    source = threaded.EventsFromThread(made)
 
     async def main() -> None:
-        source = threaded.EventsFromThread(made)
         for _ in range(asks):
             await anext(source, None)
         await source.aclose()
 
     run(backend, main)
-    assert calls[asks:] == ([] if asks == 2 else [(made.close,)])
+    assert calls[asks:] == ([] if asks == 2 else [source.close])
     assert next(made, None) is None
 
 

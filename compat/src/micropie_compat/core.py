@@ -8,7 +8,6 @@ may change with any release (compat/CARRYING.md).
 
 from micropie._core.errors import FRAMEWORK, RaisedAnswer
 from micropie._core.execution import current, slots_of
-from micropie._core.execution.placement import layers
 from micropie._core.files import validators_of
 from micropie._core.http import (
     EncodedAnswer,
@@ -25,12 +24,11 @@ from micropie._core.http.headers import (
     codec_of,
     content_type,
     parse_cookies,
-    range_applies,
     select,
 )
 from micropie._core.mounts import RawBody, WSGICall, environ_of, kind_of_target
 from micropie._core.routing import Config, MountRoute, OutsideRoute, RouteMatch, Site
-from micropie._core.routing.discovery import marks_above
+from micropie._core.routing.discovery import marked_layer
 from micropie._core.streams import FileRange, ThreadStream
 from micropie._core.tree import Tree
 
@@ -62,10 +60,8 @@ __all__ = [
     "deleting_cookie",
     "environ_of",
     "kind_of_target",
-    "layers",
-    "marks_above",
+    "marked_layer",
     "parse_cookies",
-    "range_applies",
     "redirect_response",
     "select",
     "slots_of",

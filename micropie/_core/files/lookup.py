@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from micropie._core.errors import HTTPError, logger
-from micropie._core.http.headers import accepted_codings, cached_if_short
+from micropie._core.http.headers import accepted_codings, cached_if_short, range_applies
 from micropie._core.on_demand import pattern
 
 # The codings of files that were compressed in advance, by suffix. The coding with the smallest
@@ -132,6 +132,11 @@ class ResolvedFile(NamedTuple):
         """
         now = time.time()
         return int(now) if now < self.date < math.inf else self.date
+
+    @staticmethod
+    def allows_range(condition: str | None, etag: str) -> bool:
+        """See ``range_applies``."""
+        return range_applies(condition, etag)
 
     def identified_by(self, fingerprint: str, weak: str) -> ResolvedFile:
         """Return a copy of this object with the validators for its response.

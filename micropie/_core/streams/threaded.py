@@ -296,15 +296,14 @@ class EventsFromThread(AsyncIterator[object]):
         # Don't close a generator that has ended, because this would need a switch to a thread,
         # which takes as long as making an event.
         if self._stop():
-            await in_thread(SYNC_SOURCES, partial(self._run, self._close), rank=Rank.RELEASING)
-            self._context = None  # avoid a reference cycle with the request
+            await in_thread(SYNC_SOURCES, self.close, rank=Rank.RELEASING)
         self.raise_failure()
 
     def close(self) -> None:
         """Do the same as ``aclose`` in this thread."""
         if self._stop():
             self._run(self._close)
-            self._context = None
+            self._context = None  # avoid a reference cycle with the request
         self.raise_failure()
 
     def _stop(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from micropie_compat.bottle.requests import received_header, request
 from micropie_compat.bottle.responses import HTTPError, HTTPResponse, http_date, parse_date
-from micropie_compat.core import range_applies, validators_of
+from micropie_compat.core import validators_of
 from micropie_compat.results import LONGEST_NAME, StrPath, Values
 
 
@@ -101,7 +101,7 @@ def static_file(
         sent["Accept-Ranges"] = "bytes"
         start, end, status = 0, facts.st_size, None
         asked = received_header("range")
-        if asked and range_applies(received_header("if-range") or None, sent.get("ETag", "")):
+        if asked and file.allows_range(received_header("if-range") or None, sent.get("ETag", "")):
             start, end = next(parse_range_header(asked, facts.st_size), (0, 0))
             if end == 0:
                 return HTTPError(416, "Requested Range Not Satisfiable")

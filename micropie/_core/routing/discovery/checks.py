@@ -122,6 +122,17 @@ def marks_above(app: object) -> list[Mark]:
     )
 
 
+def marked_layer(function: AnyFunction) -> AnyFunction | None:
+    """Return the outermost layer of a function (see ``layers``) that has access checks or
+    middleware above it. Checks and middleware above an object or its class count for its methods as
+    well. Return None if no layer has any.
+    """
+    for layer in layers(function):
+        if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
+            return layer
+    return None
+
+
 def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]:
     """Return the access checks and middleware above a handler.
 

@@ -27,7 +27,7 @@ from micropie_compat.cherrypy.lib import (
 )
 from micropie_compat.cherrypy.lib.httputil import HTTPDate, Ranges, get_ranges, valid_status
 from micropie_compat.cherrypy.serving import serving
-from micropie_compat.core import FileRange, current, range_applies, select, validators_of
+from micropie_compat.core import FileRange, current, select, validators_of
 from micropie_compat.results import LONGEST_NAME, SMALL, StrPath, in_ascii
 
 # If a request has more ranges than this, or its ranges have more than ``_LONGEST_PARTS`` bytes, the
@@ -239,7 +239,7 @@ def _set_validators(facts: os.stat_result, path: str) -> bool:
             raise HTTPError(412) from None
         if selection.status == 304:
             raise HTTPRedirect([], 304)
-    return range_applies(request.micropie_header("If-Range"), etag)
+    return file.allows_range(request.micropie_header("If-Range"), etag)
 
 
 def _ranges(size: int) -> Ranges | None:
