@@ -17,9 +17,10 @@ from micropie._core.execution.placement import HandlerName, pooled_name
 from micropie._core.execution.pool.remote import packed_call
 from micropie._core.flow.pooled import PooledExchange, PooledHandler, PooledRequest, copied
 from micropie._core.http.body.received import NULL, ReceivedBody
-from micropie._core.http.exchange import Address, Exchange, Peer
+from micropie._core.http.exchange import Exchange
 from micropie._core.http.forms.data import DEFAULT_LIMITS, Limits
 from micropie._core.http.headers.fields import Headers
+from micropie._core.http.peer import Address, Peer
 from micropie._core.http.request import current_request
 
 EXCHANGE: Any = SimpleNamespace(config=SimpleNamespace(limits=DEFAULT_LIMITS))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App, SetupError
-from micropie._core.routing.proxy_watch import ProxyWatch
+from micropie._core.http.peer import ProxyWatch
 from micropie.middleware import ProxyHeaders, SecurityDefaults
 from micropie.sessions import InMemorySessionBackend
 from micropie.testing import TestClient

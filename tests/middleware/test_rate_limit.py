@@ -24,7 +24,7 @@ import redis
 from micropie import App, HTTPError, HttpMiddleware, SetupError, post
 from micropie._core.execution.steps import outage
 from micropie._core.execution.steps import redis_client as redisclient
-from micropie._core.http.exchange import Address
+from micropie._core.http.peer import Address
 from micropie.middleware import (
     FlowMiddleware,
     MemoryRates,

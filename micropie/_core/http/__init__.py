@@ -5,6 +5,7 @@ other files:
 
 - ``request.py``: the public API of a request
 - ``exchange.py``: the framework's internal state of a request
+- ``peer.py``: the client, the scheme and the host, as a proxy states them
 - ``settings.py``: the settings of an ``App``
 - ``answer.py``: the response while it is being built
 - ``problem.py``: the text and the format of error responses; ``flow/errors.py`` merges their
@@ -30,15 +31,10 @@ from micropie._core.http.binding_errors import BindingError, BindingErrors, Para
 from micropie._core.http.body.reader import BodyReader
 from micropie._core.http.body.received import NULL, ReceivedBody
 from micropie._core.http.body.receiving import AHEAD, find_field, receive_body
-from micropie._core.http.exchange import (
-    Address,
-    Exchange,
-    MessageConfig,
-    Peer,
-    RouteInfo,
-)
+from micropie._core.http.exchange import Exchange, MessageConfig, RouteInfo
 from micropie._core.http.flashes import flash, get_flashed_messages
 from micropie._core.http.multidict import MultiDict
+from micropie._core.http.peer import Address, Peer, ProxyWatch
 from micropie._core.http.problem import encoded_error, error_answer, translated
 from micropie._core.http.request import Request, bound_request, current_request
 from micropie._core.http.response import (
@@ -112,6 +108,7 @@ __all__ = [
     "Page",
     "ParameterError",
     "Peer",
+    "ProxyWatch",
     "ReceivedBody",
     "Request",
     "Response",

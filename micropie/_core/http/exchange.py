@@ -32,10 +32,8 @@ from typing import (
     Final,
     Generic,
     Literal,
-    NamedTuple,
     Protocol,
     TypeAlias,
-    TypedDict,
     Unpack,
 )
 from urllib.parse import quote, unquote_to_bytes
@@ -82,6 +80,7 @@ from micropie._core.http.headers import (
     is_json,
     parse_cookies,
 )
+from micropie._core.http.peer import PROXY_HEADERS, Address, Peer, PeerFields, ProxyWatch
 from micropie._core.http.protocols import (
     ON_FAILURE,
     Environ,
@@ -114,36 +113,6 @@ LEFT_TO_HANDLER = (
 )
 
 EMPTY_JSON = (400, "the JSON body is empty.")
-
-
-class Address(NamedTuple):
-    """The address of one end of a connection: a host's name or IP address, and a port."""
-
-    host: str
-    port: int
-
-
-class Peer(NamedTuple):
-    """The client, the scheme and the host of a request, as middleware reads them from the headers
-    of a trusted proxy. A field is None if no header declares it.
-
-    ``by``: the hooks that have set these fields already, before the host was used to choose an
-    application. They need not set the fields again.
-    """
-
-    scheme: str | None = None
-    client: Address | None = None
-    host: str | None = None
-    by: Sequence[object] = ()
-
-
-class PeerFields(TypedDict, total=False):
-    """The arguments of ``Exchange.set_peer``: fields of a ``Peer``."""
-
-    scheme: str | None
-    client: Address | None
-    host: str | None
-    by: Sequence[object]
 
 
 # -- the attributes of higher layers' objects that this package uses -------------------------------
@@ -197,17 +166,6 @@ class Sessions(Protocol):
     def saves_with(self, status: int, /) -> bool: ...
 
     def close(self, session: Session, exchange: Exchange, /) -> Flow[str | None]: ...
-
-
-class ProxyWatch(Protocol):
-    """Checks requests and warns about a proxy that is not configured.
-
-    ``remaining``: the number of requests that are still to be checked.
-    """
-
-    remaining: int
-
-    def check(self, exchange: Exchange, /) -> None: ...
 
 
 class MessageConfig:
@@ -343,7 +301,9 @@ class Exchange:
         """Log a warning if the server's peer seems to be a proxy that is not configured."""
         is_stated = self.peer.scheme is not None or self.peer.client is not None
         if not is_stated and self.config.proxy_watch.remaining:
-            self.config.proxy_watch.check(self)
+            self.config.proxy_watch.check(
+                self.named_headers(PROXY_HEADERS), self.server_client, self.scheme
+            )
 
     @computed
     def query(self) -> Parameters:
@@ -586,7 +546,7 @@ class Exchange:
         if isinstance(self.answer.session, UnopenedSession):
             # The cookie's name depends on the scheme, which a hook may have set by now.
             session_id = self.config.sessions.find_id(self)
-            self.answer.session = (
+            self.answer.keep_session(
                 (yield from self.config.sessions.open_ahead(session_id)) if session_id else None
             )
 

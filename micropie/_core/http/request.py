@@ -28,7 +28,6 @@ from micropie._core.http.body.received import NULL
 from micropie._core.http.exchange import (
     EMPTY_JSON,
     LEFT_TO_HANDLER,
-    Address,
     Exchange,
     FlowIterator,
     RouteInfo,
@@ -36,6 +35,7 @@ from micropie._core.http.exchange import (
 from micropie._core.http.forms import MULTIPART, UploadFile
 from micropie._core.http.headers import CookieAttributes, Headers, add_vary, choose_type, is_json
 from micropie._core.http.multidict import MultiDict
+from micropie._core.http.peer import Address
 from micropie._core.http.protocols import Environ, Json, ReceivedJson, Scope
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session

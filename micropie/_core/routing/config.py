@@ -28,6 +28,7 @@ from micropie._core.http import (
     TEXT,
     Exchange,
     MessageConfig,
+    ProxyWatch,
     Request,
     State,
     current_request,
@@ -44,7 +45,6 @@ from micropie._core.routing.discovery import (
     marks_above,
 )
 from micropie._core.routing.names import RouteNames
-from micropie._core.routing.proxy_watch import ProxyWatch
 from micropie._core.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie._core.spellings import AppSpellings
 from micropie._core.streams import ShutdownSignal

@@ -1,15 +1,48 @@
-"""Warn about a proxy that is not configured as trusted."""
+"""The client, the scheme and the host of a request, as a trusted proxy states them, and a warning
+about a proxy that is not configured as trusted.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypedDict
 
-from micropie._core.http import Exchange
 from micropie._core.http.headers import HeaderNames
 
-_FORWARDED = HeaderNames("forwarded", "x-forwarded-for", "x-forwarded-proto")
+PROXY_HEADERS = HeaderNames("forwarded", "x-forwarded-for", "x-forwarded-proto")
 
 _logger = logging.getLogger("micropie.security")
+
+
+class Address(NamedTuple):
+    """The address of one end of a connection: a host's name or IP address, and a port."""
+
+    host: str
+    port: int
+
+
+class Peer(NamedTuple):
+    """The client, the scheme and the host of a request, as middleware reads them from the headers
+    of a trusted proxy. A field is None if no header declares it.
+
+    ``by``: the hooks that have set these fields already, before the host was used to choose an
+    application. They need not set the fields again.
+    """
+
+    scheme: str | None = None
+    client: Address | None = None
+    host: str | None = None
+    by: Sequence[object] = ()
+
+
+class PeerFields(TypedDict, total=False):
+    """The arguments of ``Exchange.set_peer``: fields of a ``Peer``."""
+
+    scheme: str | None
+    client: Address | None
+    host: str | None
+    by: Sequence[object]
 
 
 class ProxyWatch:
@@ -24,15 +57,18 @@ class ProxyWatch:
     def __init__(self, remaining: int = 10_000) -> None:
         self.remaining = remaining
 
-    def check(self, exchange: Exchange) -> None:
+    def check(
+        self, stated: Mapping[str, str], server_client: Callable[[], Address | None], scheme: str
+    ) -> None:
         """Log a warning if the client or the scheme in a proxy's headers is not the one that the
         server reports.
+
+        ``stated``: those of the ``PROXY_HEADERS`` that the request has.
         """
-        stated = exchange.named_headers(_FORWARDED)
         if not stated:
             self.remaining -= 1
             return
-        client, scheme = exchange.server_client(), exchange.scheme
+        client = server_client()
         host = "unix" if client is None else client.host
         addresses = stated.get("x-forwarded-for") or stated.get("forwarded") or host
         is_secure = stated.get("x-forwarded-proto", "").strip(" \t").lower() in ("https", "wss")
