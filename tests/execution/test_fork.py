@@ -14,7 +14,7 @@ import pytest
 from micropie._core.execution.fork import available_cpus, notify_after_fork
 from micropie._core.execution.pool import processes
 from micropie._core.execution.pool.processes import Pool
-from micropie._core.execution.pool.remote import PoolError
+from micropie._core.execution.process_pool import PoolError
 from micropie.config import Settings
 from tests.support.commands import ended
 from tests.support.pooled import call_in

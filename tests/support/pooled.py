@@ -41,8 +41,8 @@ from micropie import (
 )
 from micropie._core.execution.pool import inside
 from micropie._core.execution.pool.connection import _HEADER
-from micropie._core.execution.pool.remote import RESULT, CancelToken
-from micropie._core.execution.process_pool import in_this_thread
+from micropie._core.execution.pool.remote import RESULT
+from micropie._core.execution.process_pool import CancelToken, in_this_thread
 from micropie.channels import Channels
 from micropie.middleware import Timeout, ends_with_client
 from tests.support.waiting import PATIENCE

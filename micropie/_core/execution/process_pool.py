@@ -13,14 +13,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, TypeVarTuple
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
 
 from micropie._core.errors import HTTPError, SetupError, logger
 from micropie._core.execution.fork import available_cpus
 from micropie._core.execution.lane import Held
-from micropie._core.execution.loop import TASKS, TaskWaiter, current
+from micropie._core.execution.loop import TASKS, Action, TaskWaiter, current
 from micropie._core.execution.placement import AnyFunction, Rank, Threads, importable
 from micropie._core.execution.threads import TookTooLong, slots_of
 
@@ -31,13 +32,11 @@ Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 
-class Token(Protocol):
-    """The interface of ``CancelToken``."""
+class PoolError(Exception):
+    """Raised if a call could not be made in the pool, or if its outcome could not be returned.
 
-    is_on_loop: bool
-    is_cancelled: bool
-
-    def cancel(self) -> None: ...
+    The exception's message contains the reason.
+    """
 
 
 # The steps of a call in a process: a generator that yields what may block, which is a function, and
@@ -97,6 +96,54 @@ class Progress:
     note: str = ""
 
 
+class CancelToken:
+    """Lets one thread cancel a blocking call that another thread is in.
+
+    - ``report`` is called with each step of the call's progress, and must not raise or block.
+    - ``is_on_loop``: whether an event loop performs the steps of the call.
+    """
+
+    is_on_loop = False
+
+    def __init__(self, report: Callable[[Progress], object] | None = None) -> None:
+        self.report = report
+        self._lock = Lock()
+        self._stop: Action | None = None
+        self.is_cancelled = False
+
+    def attach(self, stop: Action) -> None:
+        """Register ``stop``, which is called when the call is cancelled, or right now if it has
+        been cancelled already.
+
+        ``stop`` replaces the function that was registered earlier.
+        """
+        with self._lock:
+            self._stop = stop
+            if self.is_cancelled:
+                stop()
+
+    def check(self) -> None:
+        """Raise ``PoolError`` if the call has been cancelled."""
+        if self.is_cancelled:
+            raise PoolError("the call has been cancelled")
+
+    def detach(self) -> bool:
+        """Remove the registered function, because there is nothing left to stop.
+
+        Return whether the call has been cancelled.
+        """
+        with self._lock:
+            self._stop = None
+            return self.is_cancelled
+
+    def cancel(self) -> None:
+        """Cancel the call. Any thread may call this method, which doesn't block."""
+        with self._lock:
+            self.is_cancelled = True
+            if self._stop is not None:
+                self._stop()
+
+
 class ProcessPool:
     """The processes of an application, or its executor: ``App(pool=executor)``.
 
@@ -113,6 +160,7 @@ class ProcessPool:
     )
 
     in_this_thread = staticmethod(in_this_thread)
+    token = CancelToken
 
     def __init__(self, settings: Any) -> None:
         # ``settings``: the ``Settings`` of the application, which are declared in a layer above
@@ -190,13 +238,13 @@ class ProcessPool:
         """Do the same as ``run`` with the arguments that ``arguments()`` returns. It is called when
         a process is free. ``report`` is called with each step, in some thread.
         """
-        token = self.made.token(report)
+        token = CancelToken(report)
         return await self.run_steps(self._result_steps(token, function, arguments), token)
 
     async def run_steps(
         self,
         steps: CallSteps[Result],
-        token: Token,
+        token: CancelToken,
         rank: Rank = Rank.WAITING,
         on_left: Callable[[LeftCall], object] | None = None,
     ) -> Result:
@@ -237,7 +285,7 @@ class ProcessPool:
             held.end(is_over=False)
 
     def _result_steps(
-        self, token: Token, function: AnyFunction, arguments: Callable[[], Sequence[object]]
+        self, token: CancelToken, function: AnyFunction, arguments: Callable[[], Sequence[object]]
     ) -> CallSteps[Any]:
         request = current.get(None)
         settings = self._settings if request is None else request._exchange.config.settings
@@ -251,7 +299,7 @@ class ProcessPool:
         return result
 
     def steps(
-        self, seconds: float, function: AnyFunction, arguments: Sequence[object], token: Token
+        self, seconds: float, function: AnyFunction, arguments: Sequence[object], token: CancelToken
     ) -> CallSteps[Any]:
         """Do the same as ``run`` in steps, and return an iterator for a generator. Cancelling
         ``token`` cancels the call.

@@ -295,7 +295,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
 def _call_pooled(request: Request, route: Route, arguments: Sequence[object]) -> Flow[object]:
     """Run the handler in a process, and return its result."""
     pool, exchange = route.config.pool, request._exchange
-    token = pool.made.token()
+    token = pool.token()
     if route.reads_body:
         yield from exchange.whole_body()
     steps = pooled.steps_in_pool(

@@ -27,7 +27,7 @@ from micropie import App, UploadFile, check_cancelled, pool_index, run_in
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import importable
 from micropie._core.execution.pool import Pool, RetireProcess, connection, processes
-from micropie._core.execution.pool.remote import CancelToken, PoolError
+from micropie._core.execution.process_pool import CancelToken, PoolError
 from micropie.config import Settings
 from micropie.middleware import ends_with_client
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run

@@ -26,7 +26,8 @@ from distributed import Client, LocalCluster
 from micropie import App, where
 from micropie._core.execution.pool import executors
 from micropie._core.execution.pool.executors import ExecutorPool
-from micropie._core.execution.pool.remote import CancelToken, PoolError, packed_call
+from micropie._core.execution.pool.remote import packed_call
+from micropie._core.execution.process_pool import CancelToken, PoolError
 from tests.support import pooled
 from tests.support.clients import MakeClient
 from tests.support.pooled import Pooled, Readable, call_in

@@ -28,7 +28,7 @@ from micropie._core.execution.pool import inside
 from micropie._core.execution.pool.connection import Connection
 from micropie._core.execution.pool.inside import Calls, Script, leave_pool
 from micropie._core.execution.pool.processes import Pool
-from micropie._core.execution.pool.remote import CancelToken, PoolError
+from micropie._core.execution.process_pool import CancelToken, PoolError
 from micropie.config import Settings
 from micropie.testing import TestClient
 from tests.asgi.calls import get as asgi_get

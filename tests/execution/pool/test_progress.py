@@ -15,8 +15,7 @@ import pytest
 from micropie import App, Progress, SetupError, progress
 from micropie._core.execution import TASKS, TookTooLong
 from micropie._core.execution.pool import CancelToken, Pool
-from micropie._core.execution.pool.remote import PoolError
-from micropie._core.execution.process_pool import PoolCall
+from micropie._core.execution.process_pool import PoolCall, PoolError
 from micropie.config import Settings
 from tests.asgi.calls import every_loop, run
 from tests.support import pooled

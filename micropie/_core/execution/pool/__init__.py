@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from micropie._core.execution.pool.executors import ExecutorPool
 from micropie._core.execution.pool.inside import check_cancelled, pool_index, progress
 from micropie._core.execution.pool.processes import Pool
-from micropie._core.execution.pool.remote import CancelToken, RetireProcess, Streamed
-from micropie._core.execution.process_pool import Progress
+from micropie._core.execution.pool.remote import RetireProcess, Streamed
+from micropie._core.execution.process_pool import CancelToken, Progress
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:

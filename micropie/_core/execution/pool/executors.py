@@ -25,15 +25,13 @@ from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import IN_JOB, AnyFunction
 from micropie._core.execution.pool.remote import (
-    CancelToken,
-    PoolError,
     Streamed,
     open_message,
     packed_call,
     packed_result,
     unpickled,
 )
-from micropie._core.execution.process_pool import CallSteps
+from micropie._core.execution.process_pool import CallSteps, CancelToken, PoolError
 
 # The maximum size of a stream. All its bytes are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
@@ -50,7 +48,6 @@ class ExecutorPool:
     A running call can't be ended. After a timeout it goes on, and its result is discarded.
     """
 
-    token = CancelToken
     stream = ()  # the types of unfinished streams: none, because all streams are complete
 
     def __init__(self, executor: Executor) -> None:

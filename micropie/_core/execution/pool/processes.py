@@ -66,14 +66,18 @@ from micropie._core.execution.pool.remote import (
     FAILED,
     RESULT,
     RETIRES,
-    CancelToken,
-    PoolError,
     PoolMessage,
     open_message,
     packed_call,
     pickled_error,
 )
-from micropie._core.execution.process_pool import CallSteps, Wait, in_this_thread
+from micropie._core.execution.process_pool import (
+    CallSteps,
+    CancelToken,
+    PoolError,
+    Wait,
+    in_this_thread,
+)
 
 # Seconds that a process may take to end when it is no longer needed, and that a stream may take to
 # close.
@@ -178,7 +182,6 @@ class Pool:
     - ``startup``: the functions of ``pool_startup``, in a form that can be pickled.
     """
 
-    token = CancelToken
     stream = Chunks  # the type of what ``steps`` returns for a stream
     failure: Exception | None = None
     """Why the last process could not start. None if it could."""

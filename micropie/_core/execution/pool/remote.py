@@ -1,4 +1,4 @@
-"""Calls in another process: the token that cancels a call, and the messages that return results.
+"""Calls in another process: the messages that return results.
 
     process -> parent    (RESULT, value) | (FAILED, (error, traceback)) | (RETIRES, the same)
 
@@ -11,71 +11,14 @@ from __future__ import annotations
 
 import copyreg
 import pickle
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import isfunction
 from io import BytesIO
 from typing import Any, NamedTuple, TypeAlias
 
-from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, NamedFunction
-from micropie._core.execution.process_pool import Progress
-
-
-class PoolError(Exception):
-    """Raised if a call could not be made in the pool, or if its outcome could not be returned.
-
-    The exception's message contains the reason.
-    """
-
-
-class CancelToken:
-    """Lets one thread cancel a blocking call that another thread is in.
-
-    - ``report`` is called with each step of the call's progress, and must not raise or block.
-    - ``is_on_loop``: whether an event loop performs the steps of the call.
-    """
-
-    is_on_loop = False
-
-    def __init__(self, report: Callable[[Progress], object] | None = None) -> None:
-        self.report = report
-        self._lock = threading.Lock()
-        self._stop: Action | None = None
-        self.is_cancelled = False
-
-    def attach(self, stop: Action) -> None:
-        """Register ``stop``, which is called when the call is cancelled, or right now if it has
-        been cancelled already.
-
-        ``stop`` replaces the function that was registered earlier.
-        """
-        with self._lock:
-            self._stop = stop
-            if self.is_cancelled:
-                stop()
-
-    def check(self) -> None:
-        """Raise ``PoolError`` if the call has been cancelled."""
-        if self.is_cancelled:
-            raise PoolError("the call has been cancelled")
-
-    def detach(self) -> bool:
-        """Remove the registered function, because there is nothing left to stop.
-
-        Return whether the call has been cancelled.
-        """
-        with self._lock:
-            self._stop = None
-            return self.is_cancelled
-
-    def cancel(self) -> None:
-        """Cancel the call. Any thread may call this method, which doesn't block."""
-        with self._lock:
-            self.is_cancelled = True
-            if self._stop is not None:
-                self._stop()
+from micropie._core.execution.process_pool import PoolError
 
 
 class Streamed(NamedTuple):
