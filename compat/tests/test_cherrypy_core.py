@@ -1062,6 +1062,80 @@ def test_the_bare_prefix_is_redirected(cherrypy: Any, serve: Serve, served: str,
     assert client.get("http://testserver/old/x").text == "/old /x"
 
 
+SLASHES = {
+    "/shop/admin/x": "/admin/x",
+    "/shop//admin/x": "/admin/x",
+    "//shop/admin": "/admin",
+    "///shop///admin///x//": "/admin/x/",
+    "/shop/%2Fadmin/x": "/admin/x",
+    "/shop/%2F%2fadmin": "/admin",
+    "/shop/a//b": "/a/b",
+    "/shop/a%2F%2Fb": "/a/b",
+    "/shop/a///": "/a/",
+    "/shop//": "/",
+    "/shop/inside?to=//admin/x": "/admin/x",
+}
+
+
+@pytest.mark.parametrize("target", SLASHES)
+def test_R12_repeated_slashes_are_one_slash(cherrypy: Any, serve: Serve, target: str) -> None:
+    """A tool may protect pages by ``path_info``."""
+
+    def guard() -> None:
+        if cherrypy.request.path_info.startswith("/admin"):
+            raise cherrypy.HTTPError(403)
+
+    class Root:
+        @cherrypy.expose
+        def default(self, *segments: str, **values: str) -> str:
+            return f"{cherrypy.request.path_info} {cherrypy.url()}"
+
+        index = default
+
+        @cherrypy.expose
+        def inside(self, to: str) -> None:
+            raise cherrypy.InternalRedirect(to)
+
+    tree = tree_of(cherrypy)
+    tree.mount(Root(), "/shop", {"/": {"hooks.before_handler": guard}})
+    tree.mount(Root(), "")
+    client = serve(tree, **({} if cherrypy is original else {"validate": False}))
+    got = client.get("/", extensions={"target": target.encode()})
+    path = SLASHES[target]
+    if path.startswith("/admin"):
+        assert got.status_code == 403
+    else:
+        assert got.text == f"{path} {client.base_url}/shop{path}".replace(
+            "testserver//", "testserver/"
+        )
+
+
+def test_a_graft_gets_its_path_as_it_was_sent(make_client: MakeClient) -> None:
+    def grafted(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["PATH_INFO"].encode()]
+
+    tree = tree_of(ours)
+    tree.graft(grafted, "/old/shop")
+    client = make_client(tree, validate=False)
+    statuses = {"/old/shop/a//b": 200, "//old/shop/a": 404, "/old//shop/a": 404, "/old/shop//": 200}
+    for target, status in statuses.items():
+        got = client.get("/", extensions={"target": target.encode()})
+        assert (got.status_code, got.text) == (
+            status,
+            target.removeprefix("/old/shop") if status == 200 else "",
+        )
+
+
+def test_cookies_with_names_of_php_stop_no_page(cherrypy: Any, serve_page: Serve) -> None:
+    client = serve_page(lambda: repr(sorted(cherrypy.request.cookie)))
+    for cookie in ("cart[pie]=2", "my cart=2", "a\\b=2", 'a"b=2', "a]=2", "\xfc=2"):
+        sent = [(b"Cookie", f"a=1; {cookie}".encode("latin-1"))]
+        got = client.get("/", headers=sent)
+        loses_all = cherrypy is original and cookie[0] == "m"
+        assert (got.status_code, got.text) == (200, "[]" if loses_all else "['a']"), cookie
+
+
 def test_wsgi_applications_can_be_grafted(cherrypy: Any, serve: Serve) -> None:
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])

@@ -277,6 +277,18 @@ def test_a_bottle_instance_may_have_its_own_method(
     assert seen
 
 
+def test_an_application_without_configuration_may_find_its_own(
+    connect: MakeClient, place: str
+) -> None:
+    framework = original_cherrypy if place == "original" else cherrypy
+    seen: Seen = []
+    find = noting(seen, framework.Application.find_config)
+    kind = type("Mine", (framework.Application,), {"find_config": find})
+    app = kind(root(framework), "")
+    assert response_to(app, "/", connect, "wsgi" if place == "original" else place) == 200
+    assert seen
+
+
 @pytest.mark.parametrize("method", ["_cast", "trigger_hook"])
 def test_overriding_a_method_that_is_never_called_is_refused(method: str) -> None:
     with pytest.raises(SetupError, match=f"Bottle.{method} would never be called: use a hook"):
@@ -298,6 +310,8 @@ def test_overriding_a_method_that_is_never_called_is_refused(method: str) -> Non
         ("_cpreqbody.Part", "read_lines_to_boundary"),
         ("lib.caching.MemoryCache", "expire_cache"),
         ("_cpserver.Server", "httpserver_from_self"),
+        ("_cptools.Toolbox", "__enter__"),
+        ("_cptools.Toolbox", "__exit__"),
     ],
 )
 def test_overriding_a_method_that_only_the_original_calls_is_refused(

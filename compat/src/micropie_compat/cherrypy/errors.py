@@ -113,10 +113,9 @@ class HTTPRedirect(_ForeignAnswer):
         if status in _MOVED:
             response.headers["Content-Type"] = "text/html;charset=utf-8"
             response.headers["Location"] = self.urls[0]
-            lines = [
+            response.body = "<br />\n".join(
                 f'{_MOVED[status]}<a href="{each}">{each}</a>.' for each in map(escape, self.urls)
-            ]
-            response.body = "<br />\n".join(lines).encode()
+            ).encode()
         elif status == 304:
             # The client has the content already, so headers that describe it must not be sent.
             for name in words(
@@ -177,7 +176,6 @@ class HTTPError(_ForeignAnswer):
         response = serving.response
         clean_headers(self.code)
         response.status = self.status
-        response.headers.pop("Content-Length", None)
         is_shown, traceback = may_see_tracebacks(), None
         if serving.request.show_tracebacks and (is_shown or callable(_page_for(self.code))):
             traceback = format_exc()

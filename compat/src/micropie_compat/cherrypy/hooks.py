@@ -96,8 +96,7 @@ class HookMap(defaultdict[str, list[Hook]]):
     def copy(self) -> HookMap:
         """Return a copy whose lists can be changed independently."""
         copied = HookMap()
-        for point, hooks in self.items():
-            copied[point] = hooks[:]
+        copied.update((point, hooks[:]) for point, hooks in self.items())
         return copied
 
 

@@ -37,6 +37,7 @@ from micropie_compat.cherrypy.errors import (
     shown_traceback,
 )
 from micropie_compat.cherrypy.lib.encoding import ResponseEncoder
+from micropie_compat.cherrypy.lib.httputil import urljoin
 from micropie_compat.cherrypy.lib.jsontools import encoded, json_in
 from micropie_compat.cherrypy.log import log
 from micropie_compat.cherrypy.messages import Request, Response, served
@@ -122,7 +123,7 @@ def _find(request: Request) -> Plan:
     """
     app = request.app
     dispatch = request.dispatch
-    if app.config:
+    if app.config or app.is_asked:
         dispatch = app.find_config(request.path_info, "request.dispatch", dispatch)
     dispatch(request.path_info)
     own = request.__dict__
@@ -182,7 +183,7 @@ def _place_of(request: Request) -> str:
 def _redirected(request: Request, app: Any, redirect: InternalRedirect) -> Request:
     """Return a new request for the page of an ``InternalRedirect``: a GET without a body."""
     following: Request = served(app.request_class).begin(
-        request.native, app, request.script_name + redirect.path
+        request.native, app, urljoin(request.script_name, redirect.path)
     )
     following.method = "GET"
     following.query_string = redirect.query_string
@@ -283,11 +284,8 @@ def _handle_error(request: Request, response: Response) -> None:
 def _give_up(request: Request, response: Response) -> None:
     """Log an error raised by the error handling itself, and set a response of one sentence."""
     log(traceback=True, severity=40)
-    status, headers, body = bare_error(shown_traceback())
     response.__dict__.pop("headers", None)
-    for name, value in headers:
-        response.headers[name.decode()] = value.decode()
-    response.status = status.decode()
-    response.stream = False
-    response.body = b"".join(body)
+    response.headers["Content-Type"] = "text/plain"
+    response.status, response.stream = 500, False
+    response.body = bare_error(shown_traceback())[2]
     response.finalize()

@@ -223,6 +223,9 @@ _LINE_ENDS = re.compile(r"[\r\n]")
 # Cookies with one of these names are dropped, because ``http.cookies`` would treat them as
 # attributes of the preceding cookie. Another host of the same domain could set such cookies.
 _ATTRIBUTES = frozenset(Morsel())
+# Cookies with one of these characters in the name are dropped, because ``http.cookies`` stops
+# reading at them. PHP sets such cookies, as in "cart[pie]".
+_ENDING = re.compile(r"""[^!-~]|["\[\]\\]""")
 
 
 class ServedRequest(Request):
@@ -313,7 +316,7 @@ class ServedRequest(Request):
                 {
                     name: value
                     for name, value in read_cookies(header).items()
-                    if name.lower() not in _ATTRIBUTES
+                    if name.lower() not in _ATTRIBUTES and not _ENDING.search(name)
                 }
             )
         except CookieError as error:

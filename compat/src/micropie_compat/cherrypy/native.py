@@ -23,7 +23,7 @@ from micropie_compat.carrier import (
     refused_method,
     status_of,
 )
-from micropie_compat.cherrypy.lib.httputil import HeaderMap
+from micropie_compat.cherrypy.lib.httputil import HeaderMap, urljoin
 from micropie_compat.cherrypy.life import Life, answer, begin
 from micropie_compat.cherrypy.log import log, notes_requests
 from micropie_compat.cherrypy.messages import Response as Response_
@@ -85,7 +85,9 @@ class CherryPySite(CarryingSite):
         """Return the native route or mount for a request, or otherwise the application for it."""
         if self.own_call is not None:
             self.refuse_uncalled(request)
-        received = request._exchange.literal_path or path_of(request)
+        sent = request._exchange.literal_path or path_of(request)
+        # As in CherryPy, because programs may protect pages by ``path_info``.
+        received = urljoin(sent) if "//" in sent else sent
         path = received if received.isascii() else _decoded(received)
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
@@ -96,16 +98,17 @@ class CherryPySite(CarryingSite):
         is_own = hasattr(app, "plans")  # False for applications of other kinds, see ``Tree.graft``
         if is_own and not received.isascii():
             path = _decoded(received, app.find_config(root + path, "request.uri_encoding", "utf-8"))
-        # Hooks get the path by which the dispatcher finds the handler: without empty segments.
-        is_bare = path[-1] != "/" and "//" not in path
-        request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
+        # Hooks get the path by which the dispatcher finds the handler.
+        request.path = path.rstrip("/") or "/"
         # If the URL is the application's prefix without a slash, don't add a slash. The tool
         # ``trailing_slash`` then redirects to the URL with a slash, which makes relative links on
         # the page right.
         path = root if request._exchange.is_at_prefix else root + path
-        if app is None or is_own:
-            return self._route, (request, app, path), NO_VALUES
-        return self._route_to(app, path, root).find(request)
+        if app is not None and not is_own:
+            if app is self._owner.find(root + _decoded(sent)):
+                return self._route_to(app, path, root).find(request)
+            app = None  # a mount's path begins with its prefix as it is
+        return self._route, (request, app, path), NO_VALUES
 
     def find_mounted(self, request: Request) -> MountRoute | None:
         """See ``CarryingSite.find_mounted``."""

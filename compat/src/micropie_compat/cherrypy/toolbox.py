@@ -16,6 +16,7 @@ from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Section, Target
 from micropie_compat.missing import ADVICE
 from micropie_compat.originals import advice_on_tool
+from micropie_compat.overrides import Overridable
 from micropie_compat.results import AnyFunction, Values
 from micropie_compat.stand_in import refuse_original
 
@@ -175,10 +176,12 @@ class ErrorTool(Tool):
         serving.request.error_response = self._wrapper
 
 
-class Toolbox:
+class Toolbox(metaclass=Overridable):
     """A set of tools, stored as attributes. Setting an attribute also sets the tool's name and
     namespace.
     """
+
+    uncalled = "__enter__", "__exit__"
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace

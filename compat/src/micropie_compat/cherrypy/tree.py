@@ -45,14 +45,8 @@ class _Servable(Servable):
         self.native._micropie.unshared = self._unshared_sessions
         self.native._micropie.in_memory = self._in_memory
         self.native._micropie.migrated_routes = self.handlers
-        self.native.startup_handlers.append(self._start_bus)
-        self.native.shutdown_handlers.append(self._stop_bus)
-
-    def _start_bus(self) -> None:
-        bus.follow_start(self)
-
-    def _stop_bus(self) -> None:
-        bus.follow_stop(self)
+        self.native.startup_handlers.append(partial(bus.follow_start, self))
+        self.native.shutdown_handlers.append(partial(bus.follow_stop, self))
 
     def handlers(self) -> Iterator[Handler]:
         """Yield the exposed handlers."""
@@ -109,6 +103,7 @@ class Application(_Servable):
         self.script_name = script_name
         self.log = LogManager(id(self))
         self.config: Sections = {}
+        self.is_asked = type(self).find_config is not Application.find_config
         self.toolboxes: dict[str, Toolbox] = dict(type(self).toolboxes)  # type: ignore[misc]
         self.namespaces = self.namespaces.copy()
         self.namespaces["log"] = lambda name, value: setattr(self.log, name, value)
@@ -157,8 +152,11 @@ class Application(_Servable):
         """Return the value of ``key`` in the section for ``path`` or for the nearest parent path
         that has the key. Return ``default`` if none has it.
         """
-        named = [name for name, section in self.config.items() if key in section]
-        above = [name for name in named if name == "/" or _is_at(path, name)]
+        above = [
+            name
+            for name, section in self.config.items()
+            if key in section and (name == "/" or _is_at(path, name))
+        ]
         return self.config[max(above, key=len)][key] if above else default
 
     def find(self, path: str) -> Application:
