@@ -665,3 +665,24 @@ def test_a_class_that_a_callback_returns_gets_an_error_page(bottle: Any, name: s
     app = bottle.Bottle()
     app.route("/", callback=lambda: getattr(bottle, name))
     assert b"Unhandled exception" in call(app, "/")
+
+
+def test_errors_that_return_errors_end(bottle: Any, clients: Any) -> None:
+    app = bottle.Bottle()
+    for code, following in {451: 452, 452: 451, 453: 454, 456: 456}.items():
+        app.error(code)(lambda error, code=following: bottle.HTTPError(code))
+    app.error(454)(lambda error: "the last")
+    app.error(457)(lambda error: iter([error]))
+
+    @app.route("/<code:int>")
+    def show(code: int) -> Any:
+        if code == 458:
+            own = bottle.HTTPResponse()
+            own.body = own
+            return own
+        return bottle.HTTPError(code)
+
+    for client in clients(app):
+        for code in (451, 452, 456, 457, 458):
+            assert client.get(f"/{code}").status_code == 500
+        assert client.get("/453").text == "the last"

@@ -244,8 +244,10 @@ def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
 def to_response(exchange: Exchange, out: object) -> Answer:
     """Return micropie's response for a handler's result and the status, headers and cookies set on
     ``response``.
+
+    Raises ``RecursionError`` if error handlers return each other's errors.
     """
-    while True:
+    for _ in range(100):  # an error's handler may return an error, a response another response
         if not out and not hasattr(out, "__aiter__"):
             return _native(exchange, b"")
         if isinstance(out, str):
@@ -273,6 +275,7 @@ def to_response(exchange: Exchange, out: object) -> Answer:
                 return _native(exchange, peeked)
             close_if_closable(out)  # nothing else of it is sent
             out = peeked
+    raise RecursionError("an error handler must return text or a response, not an error again")
 
 
 def text_answer(exchange: Exchange, text: str) -> Answer:

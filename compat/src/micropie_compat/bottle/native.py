@@ -153,9 +153,7 @@ class _BottleRoute(OutsideRoute):
         failure: BaseException | None = None
         try:
             if found is None:
-                found = (
-                    getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
-                ).find_route(request)
+                found = self.begin_exchange(request).find_route(request)
             if isinstance(found, HTTPError):
                 out = found
             else:
@@ -177,7 +175,7 @@ class _BottleRoute(OutsideRoute):
                         return EncodedAnswer((200, "application/json", len(body), (), body, None))
         except BaseException as error:
             failure = error
-        exchange = getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
+        exchange = self.begin_exchange(request)
         if type(out) not in _USUAL and isawaitable(out):
             return _finish(request, self._limited, exchange, out, dumps)
         try:
@@ -187,8 +185,8 @@ class _BottleRoute(OutsideRoute):
 
     def _answer_monitored(self, request: Request, found: Found) -> Answer | Awaitable[Answer]:
         assert self._monitored is not None  # noqa: S101
-        exchange = getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
         function = partial(self._answer, request, found)
+        exchange = self.begin_exchange(request)
         return cast("Answer", run_monitored(self._monitored, exchange, function))
 
     async def _answer_async(self, request: Request, found: Found) -> Answer:
@@ -197,12 +195,15 @@ class _BottleRoute(OutsideRoute):
         return await answer if isawaitable(answer) else answer
 
     def begin_exchange(self, request: Request) -> Exchange:
-        """Create the ``Exchange`` that ``bottle.request`` and ``bottle.response`` use. Called when
-        one of the two is first read.
+        """Return the ``Exchange`` that ``bottle.request`` and ``bottle.response`` use, and
+        create it at the first call.
         """
-        names = self._names
-        arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES
-        return Exchange(self._app, request, self._target, arguments)
+        exchange: Exchange | None = getattr(request, "bottle_exchange", None)
+        if exchange is None:
+            names = self._names
+            arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES
+            exchange = Exchange(self._app, request, self._target, arguments)
+        return exchange
 
 
 def _shared(request: Request) -> Exchange | None:
