@@ -28,7 +28,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 from urllib.parse import parse_qsl, unquote, urlencode
 from uuid import UUID
 
@@ -1023,6 +1023,9 @@ def test_a_link_has_the_items_of_a_list_that_are_values() -> None:
     site.add("/json", pydantic.Json[list[int]])
     path, _, query = site.app.url_for("json", x=[1, 2]).partition("?")
     assert outcome(site, site.send(path, query)) == [1, 2]
+    site.add("/either", int | dict[str, int])
+    with pytest.raises(ValueError, match="no link can fill the parameter 'x'"):
+        site.app.url_for("either", x={"a": 1})
 
 
 @dataclass
@@ -1100,6 +1103,76 @@ def test_a_link_has_the_names_that_are_read() -> None:
         site.app.url_for("search", x=TwoNames.model_validate({"read": 1, "both": None}))
         == "/search?read=1&both="
     )
+
+
+Tenant = NewType("Tenant", int)
+
+
+def test_a_link_may_have_the_names_of_python() -> None:
+    """For a field of the query, by itself or in a dict, and for a provider's parameter."""
+    site = Site(ROWS["str"])
+    site.add("/search", Annotated[Camel, Query()])
+
+    @site.app.provides(Tenant)
+    def tenant(tenant_id: Annotated[int, Query("tenant")], limit=5) -> int:  # type: ignore[no-untyped-def]
+        return tenant_id
+
+    @site.app.get("/pies")
+    def pies(tenant: Tenant) -> None: ...
+
+    link = site.app.url_for
+    assert link("search", pie_name="plum", sizes=[Size.LARGE]) == "/search?pieName=plum&sizes=LARGE"
+    assert link("search", pieName="plum", page=2) == "/search?pieName=plum&page=2"
+    assert link("search", x={"pie_name": "plum", "page": 2}) == "/search?pieName=plum&page=2"
+    assert link("pies", tenant_id=3) == link("pies", tenant=3) == "/pies?tenant=3"
+    assert link("pies", limit=3) == "/pies?limit=3"  # no client sets it
+    with pytest.raises(ValueError, match="no link can fill the parameter 'tenant_id' with True"):
+        link("pies", tenant_id=True)
+
+
+class Account(pydantic.BaseModel, extra="forbid"):
+    name: str = pydantic.Field("ann", alias="userName")
+    key: pydantic.SecretStr = pydantic.SecretStr("none")
+    note: str = pydantic.Field("", exclude=True)
+    sizes: pydantic.Json[list[int]] = []
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def initial(self) -> str:
+        return self.name[0]
+
+
+def test_a_link_has_only_what_is_read_from_it() -> None:
+    site = Site(ROWS["str"])
+    site.add("/search", Annotated[Account, Query()])
+    account = Account(userName="bob", sizes="[1, 2]")
+    path, _, query = site.app.url_for("search", x=account).partition("?")
+    assert parse_qsl(query) == [("userName", "bob"), ("sizes", "[1,2]")]
+    assert outcome(site, site.send(path, query)) == account
+    for name, value in (("key", pydantic.SecretStr("a")), ("note", "a")):
+        with pytest.raises(ValueError, match=f"no link can contain '{name}' of a Account"):
+            site.app.url_for("search", x=account.model_copy(update={name: value}))
+
+
+@dataclass
+class Choice:
+    tags: list[str]
+    more: dict[str, int] = field(default_factory=dict)
+
+
+def test_no_link_has_an_empty_collection_that_is_read_otherwise() -> None:
+    site = Site(ROWS["str"])
+    site.add("/search", Annotated[Choice, Query()])
+
+    @site.app.get("/tags")
+    def tags(*, tags: list[str] = ["a"], others: list[str] = []) -> None: ...  # noqa: B006
+
+    assert site.app.url_for("tags", others=[]) == "/tags"
+    assert site.app.url_for("search", x=Choice(["a"])) == "/search?tags=a"
+    with pytest.raises(ValueError, match="no link can contain the empty list of 'tags'"):
+        site.app.url_for("tags", tags=[])
+    with pytest.raises(ValueError, match="no link can contain the empty list of 'tags'"):
+        site.app.url_for("search", x=Choice([]))
 
 
 def test_a_reading_knows_few_annotations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,7 @@ class Field(NamedTuple):
     """A field of a structure.
 
     - ``name``: its name in JSON or a form.
+    - ``attribute``: its name in Python.
     - ``hint``: its annotation, without ``UNSET`` or ``MISSING``.
     - ``required``: whether clients must send the field.
     - ``kind``: the annotation without ``Annotated`` and without None.
@@ -74,6 +75,7 @@ class Field(NamedTuple):
     """
 
     name: str
+    attribute: str
     hint: Hint
     required: bool
     kind: Hint
@@ -88,7 +90,11 @@ class Field(NamedTuple):
 
 
 def field_of(
-    hint: Hint, names: Sequence[str] = ("",), required: bool = True, default: object = None
+    hint: Hint,
+    names: Sequence[str] = ("",),
+    attribute: str = "",
+    required: bool = True,
+    default: object = None,
 ) -> Field:
     """Return the field for an annotation. Without a name, it is that of an element, or of a whole
     document.
@@ -103,6 +109,7 @@ def field_of(
         values = field_of((get_args(kind) or (Any,))[-1])
     return Field(
         name=name,
+        attribute=attribute,
         hint=sent,
         required=required,
         kind=kind,
@@ -248,6 +255,7 @@ def fields_of(structure: type) -> Sequence[Field]:
         late = _late_hints(structure)
         found = [
             (
+                name,
                 _names_in(structure, name, one.validation_alias),
                 late.get(name, one.annotation),
                 one.metadata,
@@ -263,6 +271,7 @@ def fields_of(structure: type) -> Sequence[Field]:
         # ``pieces: int = Field(gt=0)``.
         found = [
             (
+                one.name,
                 _names_in(
                     structure,
                     one.encode_name,
@@ -276,9 +285,9 @@ def fields_of(structure: type) -> Sequence[Field]:
             for one in msgspec().inspect.type_info(structure).fields
         ]
     fields = []
-    for names, hint, metadata, required, default in found:
+    for attribute, names, hint, metadata, required, default in found:
         hint = without_aliases(Annotated[(hint, *stated)] if (stated := [*metadata]) else hint)
-        fields.append(field_of(hint, names, required, default))
+        fields.append(field_of(hint, names, attribute, required, default))
     return fields
 
 
@@ -393,10 +402,7 @@ def attributes_of(structure: Any) -> Mapping[str, Hint]:
     """Return the annotations of a structure's attributes, or of a TypedDict's keys."""
     owner = owner_of(structure)
     if hasattr(owner, "model_fields"):  # pydantic finds even the names inside of a function
-        return {
-            name: field.hint
-            for name, field in zip(owner.model_fields, fields_of(structure), strict=True)
-        }
+        return {field.attribute: field.hint for field in fields_of(structure)}
     hints = hints_of_class(structure)
     return hints if is_typed_dict(owner) else {name: hints[name] for name in names_of(structure)}
 
@@ -427,6 +433,25 @@ def refuse_extras(kinds: Iterable[object], about: str) -> None:
 _NO_EXTRAS = ("None", "NoExtraItems", "Never")
 
 
+def root_of(hint: Hint) -> Hint:
+    """Return the annotation of the value of pydantic's RootModel, or another annotation
+    unchanged.
+    """
+    kind, _ = bare(hint)
+    is_root = getattr(kind, "__pydantic_root_model__", False)
+    return root_of(fields_of(kind)[0].hint) if is_root else hint
+
+
+def rooted(field: Field) -> Field:
+    """Return the field for the value of a RootModel, or another field unchanged."""
+    if not getattr(field.kind, "__pydantic_root_model__", False):
+        return field
+    names = (field.name, *field.others)
+    root = field_of(root_of(field.hint), names, field.attribute, field.required, field.default)
+    optional = field.optional or root.optional
+    return root._replace(optional=optional, omissible=field.omissible or root.omissible)
+
+
 def hints_inside(kind: object) -> Iterable[Hint]:
     """Return the types directly inside of a structure or a named tuple: those of its fields and
     extras, and those given to a generic model. Return () for any other type.
@@ -443,9 +468,8 @@ def layers_of(hint: Hint) -> Iterator[Hint]:
     ``Annotated``. The value of pydantic's RootModel is that of its only field.
     """
     yield hint
-    kind, _ = bare(hint)
-    is_root = getattr(kind, "__pydantic_root_model__", False)
-    members = [fields_of(kind)[0].hint] if is_root else [*united(kind)]
+    root = root_of(hint)
+    members = [root] if root is not hint else [*united(bare(hint)[0])]
     if members != [hint]:
         yield from chain.from_iterable(map(layers_of, members))
 

@@ -312,9 +312,11 @@ class Codec:
             )
         return name if isinstance(name, str) else _encode_plain(name).decode()
 
-    def _step(self, value: Any) -> object:
+    def _step(self, value: Any, is_read_back: bool = False) -> object:
         """Convert ``value`` one step towards the types of JSON: a dataclass to a dict, for example.
         Raises ``CodecError`` if that is impossible.
+
+        ``is_read_back``: whether pydantic leaves out computed fields and writes ``Json`` as a text.
         """
         kind: type = type(value)
         if self._own and (encode := encoder_of(kind, self._own)) is not None:
@@ -325,7 +327,9 @@ class Codec:
         if hasattr(kind, "model_dump") or _is_pydantic_dataclass(kind):
             # the method of a class that isn't pydantic's may not take this argument
             is_model = hasattr(kind, "model_dump")
-            own = {"fallback": self._step} if self._own or not is_model else {}
+            own: dict[str, Any] = {"fallback": self._step} if self._own or not is_model else {}
+            if is_read_back:
+                own["round_trip"] = True
             dump = getattr(value, "model_dump", None) or partial(
                 kind.__pydantic_serializer__.to_python,  # type: ignore[attr-defined]
                 value,
@@ -381,10 +385,10 @@ def _duration(value: timedelta) -> str:
 
 
 def members_of(value: object, own: Encoders) -> Mapping[str, object]:
-    """Return the fields of a structure by the names that JSON has for them. Raises ``ValueError``
-    for a value without such names. ``own``: the application's encoders.
+    """Return the fields of a structure by the names that JSON has for them, as they are read again.
+    Raises ``ValueError`` for a value without such names. ``own``: the application's encoders.
     """
-    found = value if isinstance(value, dict) else Codec(own)._step(value)
+    found = value if isinstance(value, dict) else Codec(own)._step(value, is_read_back=True)
     return found if isinstance(found, Mapping) else _refuse(value)
 
 

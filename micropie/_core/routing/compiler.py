@@ -153,6 +153,7 @@ class _Compiler(NamedTuple):
             quoted_address(path.rstrip("/")),
             takes_socket=mark.takes_socket,
             plan=route.plan,
+            bounds=route.bounds,
         )
 
     def _add_explicit(self, function: AnyFunction, mark: RouteMark, name: str) -> None:
@@ -180,6 +181,7 @@ class _Compiler(NamedTuple):
             pattern,
             takes_socket=mark.takes_socket,
             plan=route.plan,
+            bounds=route.bounds,
         )
         self.nodes[mark.takes_socket].descend(pattern).add(route)
 

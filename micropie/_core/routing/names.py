@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from micropie._core.binding import Plan
+from micropie._core.binding import BoundParameter, Plan
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
 from micropie._core.http.json import link_text
 from micropie._core.routing.discovery import Pattern
@@ -23,7 +23,9 @@ class RouteNames:
     """
 
     def __init__(self) -> None:
-        self._routes: dict[str, tuple[tuple[bool, bool], str, Pattern | None, Plan]] = {}
+        self._routes: dict[
+            str, tuple[tuple[bool, bool], str, Pattern | None, Plan, Mapping[str, BoundParameter]]
+        ] = {}
         self.fingerprints: dict[str, Callable[[str], str]] = {}
 
     def add(
@@ -34,15 +36,19 @@ class RouteNames:
         *,
         takes_socket: bool,
         plan: Plan,
+        bounds: Mapping[str, BoundParameter],
     ) -> None:
         """Add a route. If several routes have the same name, only one of them is used. A route for
         HTTP takes precedence over one for WebSockets. Among routes for the same protocol, a route
         found by its handler's name takes precedence over an explicit route. Among equals, the
-        earlier route takes precedence. ``plan``: the plan of the route's handler.
+        earlier route takes precedence.
+
+        ``plan``: the plan of the route's handler. ``bounds``: its parameters, and those of its
+        providers.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:
-            self._routes[name] = rank, path, pattern, plan
+            self._routes[name] = rank, path, pattern, plan, bounds
 
     def url_for(
         self,
@@ -63,7 +69,7 @@ class RouteNames:
         would not match.
         """
         prefix, full_name = self._found(name, scopes)
-        (takes_socket, _), path, pattern, plan = self._routes[full_name]
+        (takes_socket, _), path, pattern, plan, bounds = self._routes[full_name]
         given = dict(zip(plan.names_in_path, segments, strict=False)) | values
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
@@ -90,14 +96,14 @@ class RouteNames:
         # The path of an application's root ends with a slash.
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
             path += "/"
-        for key in given.keys() & plan.bound.keys():
-            plan.bound[key].check_linked(given[key], plan.own)
+        for key in given.keys() & bounds.keys():
+            bounds[key].check_linked(given[key], plan.own)
         if not values:
             return path, takes_socket
         from micropie._core.binding import query_of  # imported only for links with a query
 
         try:
-            query = urlencode([*query_of(plan, values)])
+            query = urlencode([*query_of(bounds, plan.own, values)])
         except ValueError as error:
             raise ValueError(f"url_for({name!r}): {error}") from None
         return f"{path}?{query}" if query else path, takes_socket

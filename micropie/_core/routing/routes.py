@@ -136,6 +136,7 @@ class Route(RouteInfo):
       for it.
     - ``providers``: the providers of the handler's resources, in the order in which the resources
       are opened.
+    - ``bounds``: the parameters that get a value from the client, of the handler and its providers.
     - ``needs_session``: whether the session is opened for the handler.
     - ``mentions_session``: whether the code of a WebSocket handler contains the name ``session``,
       or a parameter gets an object for the session.
@@ -197,6 +198,9 @@ class Route(RouteInfo):
             function, name, takes_socket, config, takes_segments
         )
         self.body_parameter = parameter
+        of_providers = ChainMap(*(dict(one.plan.bound) for one in self.providers))
+        found = {name: one for name, one in of_providers.items() if one.places}
+        self.bounds = {**found, **self.plan.bound}
         self.mentions_session = takes_socket and (
             mentions(function, "session") or self._takes_session
         )
