@@ -567,3 +567,82 @@ def test_a_query_has_no_unticked_boxes(make_client: MakeClient) -> None:
     client = make_client(app)
     assert client.get("/?boxes.news=1&boxes.tags=a").json() == {"news": True, "tags": ["a"]}
     assert client.get("/?boxes[tags]=a").status_code == 400
+
+
+class Labels(pydantic.RootModel[list[str]]):
+    pass
+
+
+class Counts(pydantic.RootModel[dict[str, int | None]]):
+    pass
+
+
+class Shade(pydantic.RootModel[Labels | None]):
+    pass
+
+
+class Rooted(pydantic.BaseModel):
+    labels: Labels = Labels(["none"])
+    counts: Counts = Counts({})
+    shade: Shade | None = Shade(Labels([]))
+    rows: list[Counts] = []
+    numbers: pydantic.Json[list[int]] = [7]
+    is_new: pydantic.Json[bool] = True
+
+
+def test_the_value_of_a_root_model_is_read_as_its_type(make_client: MakeClient) -> None:
+    """In a form and a query. ``Json`` that isn't sent is missing."""
+    app = App()
+
+    @app.get("/find")
+    def find(rooted: Annotated[Rooted, Query()]) -> Any:
+        return rooted
+
+    @app.post("/add")
+    def add(rooted: Rooted) -> Any:
+        return rooted
+
+    client = make_client(app)
+    sent = "labels=a&counts.b=1&counts.c=&shade=d&rows[0].e=2&numbers=[3]&is_new=false"
+    assert client.get(f"/find?{sent}").json() == {
+        "labels": ["a"],
+        "counts": {"b": 1, "c": None},
+        "shade": ["d"],
+        "rows": [{"e": 2}],
+        "numbers": [3],
+        "is_new": False,
+    }
+    missing = {"counts": {}, "shade": [], "rows": [], "numbers": [7], "is_new": True}
+    assert client.get("/find").json() == {"labels": ["none"], **missing}
+    assert client.post("/add", data={"x": ""}).json() == {"labels": [], **missing}
+    assert client.post("/add", data={"counts.a": "b"}).status_code == 400
+
+
+@dataclass
+class Stock:
+    counts: dict[str, int | None]
+    flags: dict[str, bool] = field(default_factory=dict)
+    lists: dict[str, list[int]] = field(default_factory=dict)
+
+
+def test_a_value_of_a_dict_is_read_as_a_field_is(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/stock")
+    def stock(stock: Stock) -> Any:
+        return stock
+
+    sent = {"counts.a": "1", "counts.b": "", "flags.c": ["no", "on"], "lists.d": "2"}
+    answer = {"counts": {"a": 1, "b": None}, "flags": {"c": True}, "lists": {"d": [2]}}
+    assert make_client(app).post("/stock", data=sent).json() == answer
+
+
+def test_one_value_of_a_list_in_brackets_is_given_as_a_list(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/tags")
+    def tags(errors: BindingErrors, tags: list[str], order: Order | None = None) -> Any:
+        return errors.given["tags"]
+
+    for name in ("tags", "tags[]", "tags[0]"):
+        assert make_client(app).post("/tags", data={name: "ab"}).json() == ["ab"]

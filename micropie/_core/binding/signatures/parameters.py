@@ -21,18 +21,21 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeAlias, get_args, get_origin
 
 from micropie._core.binding.annotations import (
-    COLLECTIONS,
     MAPPINGS,
     Hint,
+    bare,
     built_in,
     metadata_of,
+    owner_of,
     takes_json_text,
     without_none,
 )
 from micropie._core.binding.fields import (
+    elements_in,
     fields_of,
     kinds_in,
     members_of,
+    root_of,
     structure_name,
     structures_of,
     written_kinds,
@@ -370,7 +373,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
         and isinstance(given.get(parameter.key, ("",))[0], JsonText)
         and parameter.key not in maker.json_fields
     ):
-        is_list = get_origin(maker.hint) in COLLECTIONS
+        is_list = built_in(bare(root_of(maker.hint))[0]) is not None
         texts = given[parameter.key] if is_list else given[parameter.key][:1]
         document, is_json = _json_in(parameter, texts, is_list), True
     try:
@@ -606,10 +609,13 @@ def _of_structure(
 
     hint, optional = _within(annotation)
     maker = maker_for(hint, own)  # first, because the fields of a class may be unreadable
-    kind = None if members_of(hint) else get_origin(hint)
+    root, _ = bare(root_of(hint))
+    members = members_of(root)
+    is_array = any(elements_in(one) is not None for one in members or (root,))
+    kind = list if is_array else None if members else owner_of(root)
     if stated is None or isinstance(stated, Body):
         places = {"json": BY_NAME["json"]}
-        if kind is None or kind in COLLECTIONS:
+        if kind in (None, list):
             places["form"] = BY_NAME["form"]
             expected = "a JSON array of objects" if kind else "a JSON object or a form"
         elif kind in MAPPINGS:
@@ -624,7 +630,7 @@ def _of_structure(
             "objects needs Body()"
         )
     else:
-        fields = chain.from_iterable(map(fields_of, members_of(hint)))
+        fields = chain.from_iterable(map(fields_of, members))
         if optional and default is REQUIRED and any(one.required for one in fields):
             default = None
         place = BY_NAME[stated.place]
@@ -641,7 +647,7 @@ def _of_structure(
     return BoundParameter(
         name,
         name,
-        _with_metadata(converter, annotation, hint, kind is not None),
+        _with_metadata(converter, annotation, hint, not members_of(hint)),
         default,
         {key: (get, partial(_made, maker)) for key, (get, _) in places.items()},
         is_whole=True,

@@ -406,7 +406,11 @@ class Plan:
         given = {
             name: values if name in lists else values_of(values) for name, values in sent.items()
         }
-        tree = {str(name): values_of(node, has_lists=True) for name, node in nested(sent).items()}
+        tree: dict[str, object] = {}
+        for name, node in nested(sent).items():
+            value = values_of(node, has_lists=True)
+            is_one = name in lists and not isinstance(value, list)  # of "tags[]"
+            tree[str(name)] = [value] if is_one else value
         return tree | given
 
 

@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from typing import Any, cast
 
 from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of
-from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in, written_kinds
+from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in, rooted, written_kinds
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
     ANYTHING,
@@ -100,6 +100,7 @@ def _read(
     """Return a field's value for the document: a string, a list, or a dict of the fields inside it.
     Return ``_ABSENT`` if the document must not contain the field.
     """
+    field = rooted(field)
     if isinstance(node, list) and field.is_json_text:
         return _read_texts(field, node, own)
     is_json = isinstance(node, list) and all(isinstance(one, JsonText) for one in node)
@@ -114,7 +115,7 @@ def _read(
         if field.members:
             return document_of(field.members, node, own, is_form, path)
         inner = field.values
-        if inner and (inner.members or inner.elements or inner.values) and ITSELF not in node:
+        if inner and ITSELF not in node:
             return {
                 str(name): _read(inner, one, own, (*path, name), is_form)
                 for name, one in node.items()
@@ -132,7 +133,7 @@ def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
     """Return the value of a field for which a form has no value. Browsers send nothing for an
     unticked box, a list without a choice, or a group of such inputs.
     """
-    if field.omissible:
+    if field.omissible or field.is_json_text:
         return _ABSENT
     if field.elements is not None:  # no tuple of a fixed length is empty
         return _ABSENT if field.elements[0] else []

@@ -23,6 +23,7 @@ from micropie._core.binding.fields import (
     fields_of,
     is_structure,
     kinds_in,
+    rooted,
     tag_of,
 )
 from micropie._core.binding.structures.forms import FormError, described_as, steps_of
@@ -432,7 +433,7 @@ def _located(
     """
     if structure is None or len(steps) > 2 * DEEPEST:
         return None, steps
-    structure = _content(structure)
+    structure = rooted(structure)
     field: Field | None = structure
     for step in steps:
         field = None if field is None else _inside(field, step)
@@ -478,19 +479,13 @@ def _inside(field: Field, step: str | int) -> Field | None:
     """Return the annotation of the value at one step inside of another, or None if it has none."""
     if isinstance(step, int) and (elements := _elements_of(field)) is not None:
         first, rest = elements
-        return _content(first[step] if step < len(first) else rest)
+        return rooted(first[step] if step < len(first) else rest)
     inner = [one for kind in field.members for one in fields_of(kind) if one.name == step]
     if not inner:
         fields = chain.from_iterable(map(fields_of, field.members))
         inner = [one for one in fields if step in one.others]
     found = inner[0] if inner else field.values
-    return None if found is None else _content(found)
-
-
-def _content(field: Field) -> Field:
-    """Return the field whose value is sent: for pydantic's RootModel, its only one."""
-    is_root = getattr(field.kind, "__pydantic_root_model__", False)
-    return _content(fields_of(field.kind)[0]) if is_root else field
+    return None if found is None else rooted(found)
 
 
 def described(error: Exception) -> str:

@@ -39,6 +39,8 @@ from micropie._core.binding.fields import (
     is_structure,
     kinds_in,
     refuse_extras,
+    root_of,
+    rooted,
     structure_name,
     structures_of,
     tag_of,
@@ -106,8 +108,8 @@ class Maker(Library):
         library can't create the structure.
         """
         kinds, self.field = self._kinds, field_of(self.hint)
-        self._members = structures_of(self.hint)
-        found = [field for one in self._members for field in fields_of(one)]
+        self._members = structures_of(root_of(self.hint))
+        found = [rooted(field) for one in self._members for field in fields_of(one)]
         names = [(name, one) for one in found for name in (one.name, *one.others)]
         self.names = {name for name, _ in names}
         self.lists = [name for name, one in names if one.elements is not None]

@@ -13,7 +13,7 @@ from operator import is_
 from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 from uuid import UUID
 
-from micropie._core.binding.annotations import MAPPINGS, Hint, is_enum
+from micropie._core.binding.annotations import MAPPINGS, Hint, is_enum, takes_json_text
 from micropie._core.binding.fields import (
     chosen,
     elements_in,
@@ -92,9 +92,10 @@ class Reading:
         return kind in self._kinds or is_enum(kind) or get_origin(kind) is Literal or is_own
 
     def _compiled(self, hint: Hint) -> _Reader:
-        if not any(map(self._is_read, kinds_in(hint))):
-            return _Reader(None)
         types = [*layers_of(hint)]
+        # the text of ``Json`` is for pydantic
+        if any(map(takes_json_text, types)) or not any(map(self._is_read, kinds_in(hint))):
+            return _Reader(None)
         of_object, of_array = self._object(types), self._array(types)
         of_text, of_json = self._scalar(types)
 

@@ -26,6 +26,7 @@ from micropie._core.binding.fields import (
     hints_inside,
     is_named_tuple,
     is_structure,
+    root_of,
     written_kinds,
 )
 from micropie._core.errors import SetupError
@@ -119,10 +120,11 @@ def _untagged_unions(field: Field, info: object) -> Iterator[Hint]:
 
 def _places_of(around: Set[object], member: Hint) -> Iterator[Place]:
     """Yield the places at which a value of a union's member may contain one of ``around``."""
-    kind, _ = bare(member)
+    root = root_of(member)
+    kind, _ = bare(root)
     origin = get_origin(kind)
-    if getattr(kind, "__pydantic_root_model__", False):  # its value is that of its only field
-        for one in united(bare(fields_of(kind)[0].hint)[0]):
+    if root is not member:
+        for one in united(kind):
             yield from _places_of(around, one)
     elif is_structure(kind):
         for field in fields_of(kind):
