@@ -321,11 +321,15 @@ class Builder:
                     style = {} if inner is None else {"style": "deepObject", "explode": True}
                     yield _sent_as_text(name, place, is_needed, field) | style
 
-    def _fields_of(self, schema: Schema) -> Schema | None:
-        """Return the schema that has the properties of a structure, or None for another type."""
+    def _resolved(self, schema: Schema) -> Schema:
+        """Return a schema without null or, for a reference, the schema to which it refers."""
         members, _ = _without_null(schema)
         name = members.get("$ref", "").rpartition("/")[2]
-        found = self.components.get(name, members)
+        return self._resolved(self.components[name]) if name in self.components else members
+
+    def _fields_of(self, schema: Schema) -> Schema | None:
+        """Return the schema that has the properties of a structure, or None for another type."""
+        found = self._resolved(schema)
         return found if "properties" in found else None
 
     def _members_of(self, schema: Schema) -> Collection[Schema] | None:
@@ -339,15 +343,15 @@ class Builder:
         fields = self._sent_fields(members)
         if fields is not None:
             return [*fields["properties"].values()]
-        values = members.get("additionalProperties")
-        is_object = members.get("type") == "object"
+        found = self._resolved(members)
+        values, is_object = found.get("additionalProperties"), found.get("type") == "object"
         return ([values] if isinstance(values, dict) else []) if is_object else None
 
     def _sent_fields(self, schema: Schema) -> Schema | None:
         """Return the properties of a structure, or of all members of a union of structures. Those
         that each member requires are required. Return None for another type.
         """
-        members, _ = _without_null(schema)
+        members = self._resolved(schema)
         stated = members.get("oneOf") or members.get("anyOf") or [members]
         union = [self._fields_of(one) for one in stated]
         known = [one for one in union if one is not None]
@@ -399,10 +403,9 @@ class Builder:
         if document is not None and not fields:
             parameter, where = document
             schema = self.inputs.of(parameter.annotation)
-            is_array = _without_null(schema)[0].get("type") == "array"
             if where.first_place == "form":
                 kinds = [_FORM]
-            elif is_array or "form" not in where.places:
+            elif "form" not in where.places or self._sent_fields(schema) is None:
                 kinds = [_JSON]
             # Even if all fields are optional, a JSON body must be at least {}.
             required = parameter.default is Parameter.empty and (

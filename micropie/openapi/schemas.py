@@ -638,7 +638,10 @@ def _choice(values: Collection[object]) -> Schema:
     by_kind: dict[str, list[object]] = {}
     for value in values:
         by_kind.setdefault(_JSON_NAMES[type(value)], []).append(value)
-    found: list[Schema] = [{"type": kind, "enum": own} for kind, own in by_kind.items()]
+    found: list[Schema] = [
+        {"type": kind} if kind == "null" else {"type": kind, "enum": own}
+        for kind, own in by_kind.items()
+    ]
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 

@@ -301,6 +301,96 @@ def test_a_collection_of_structures_is_only_described_as_json(document: dict[str
         assert [*document["paths"][path]["post"]["requestBody"]["content"]] == [JSON]
 
 
+class Listed(msgspec.Struct, array_like=True):
+    name: str
+
+
+class RootNames(pydantic.RootModel[list[str]]):
+    pass
+
+
+class RootName(pydantic.RootModel[str]):
+    pass
+
+
+class RootNumbers(pydantic.RootModel[dict[str, int]]):
+    pass
+
+
+class ModelCat(pydantic.BaseModel):
+    lives: int
+
+
+class ModelDog(pydantic.BaseModel):
+    is_loud: bool
+
+
+class RootEither(pydantic.RootModel[ModelCat | ModelDog]):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "form"),
+    [
+        (Listed, ["a"], {"name": "a"}),
+        (RootNames, ["a"], {"names": "a"}),
+        (RootName, "a", {"name": "a"}),
+        (RootNumbers, {"a": 1}, {"a": "1"}),
+        (RootEither, {"lives": 9}, None),
+    ],
+)
+def test_a_form_is_described_for_what_has_fields(
+    make_client: MakeClient, kind: Any, sent: Any, form: Any
+) -> None:
+    def index(whole: Any) -> Any:
+        return whole
+
+    index.__annotations__ = {"whole": kind, "return": kind}
+    app = App()
+    app.post("/")(index)
+    document = app.openapi()
+    described = [*document["paths"]["/"]["post"]["requestBody"]["content"]]
+    client = make_client(app)
+    assert client.post("/", json=sent).json() == sent
+    if form is None:
+        assert described == [JSON, "application/x-www-form-urlencoded"]
+        assert client.post("/", data=sent).json() == sent
+    else:
+        assert described == [JSON]
+        assert client.post("/", data=form).status_code in (400, 415)
+
+
+@pytest.mark.parametrize("kind", [Listed, RootNames, RootName, RootNumbers])
+def test_no_query_becomes_what_has_no_fields(kind: Any) -> None:
+    def index(whole: Any) -> None: ...
+
+    index.__annotations__ = {"whole": Annotated[kind, Query()]}
+    app = App()
+    app.get("/")(index)
+    with pytest.raises(SetupError, match="a class that has fields needs"):
+        app.openapi()
+
+
+class Searched(pydantic.BaseModel):
+    counts: RootNumbers = RootNumbers({})
+    names: RootNames = RootNames([])
+    level: Literal[1, None] = None
+
+
+def test_the_fields_of_a_query_are_described_by_their_values(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/")
+    def index(search: Annotated[Searched, Query()]) -> Any:
+        return search
+
+    parameters = app.openapi()["paths"]["/"]["get"]["parameters"]
+    assert [one.get("style") for one in parameters] == ["deepObject", None, None]
+    assert "null" not in str(parameters[2]["schema"])
+    found = make_client(app).get("/?counts[a]=1&names=b&level=1").json()
+    assert found == {"counts": {"a": 1}, "names": ["b"], "level": 1}
+
+
 def test_a_dict_of_structures_is_not_described_as_a_form(make_client: MakeClient) -> None:
     answer = make_client(Kinds()).post("/by_name", data={"a": "b"})
     assert answer.status_code == 415
