@@ -496,6 +496,10 @@ class TwoNames(pydantic.BaseModel):
     name: str = pydantic.Field("", validation_alias="n", serialization_alias="m")
 
 
+class Locked(pydantic.BaseModel):
+    keys: list[pydantic.SecretStr | None] = []
+
+
 class Listed(msgspec.Struct, array_like=True):
     name: str = ""
 
@@ -516,6 +520,7 @@ def compiled(handler: Any) -> None:
         (Session[Needing], "Needing has no default for 'user', 'day': add one"),
         (Session[Sure], "Sure has no default for 'name': .* write NotRequired"),
         (Session[TwoNames], "TwoNames reads 'n', but doesn't write it"),
+        (Session[Locked], "Locked contains a SecretStr, whose value isn't written"),
         (Session[Listed], "an empty session can't be a Listed: Expected `array`"),
         (Session[int], "takes one class with fields"),
         (Session[list[Cart]], "takes one class with fields"),

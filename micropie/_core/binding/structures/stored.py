@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from micropie._core.binding.annotations import Hint
-from micropie._core.binding.fields import fields_of, is_pydantic, is_structure
+from micropie._core.binding.annotations import Hint, type_name
+from micropie._core.binding.fields import fields_of, is_pydantic, is_structure, kinds_in
 from micropie._core.binding.structures.makers import maker_for
 from micropie._core.binding.values.converters import OwnTypes
 from micropie._core.errors import ResponseError, SetupError, logger
@@ -38,6 +38,12 @@ class StoredFields:
                 f"a new session is empty, and {kind.__name__} has no default for "
                 f"{', '.join(needed)}: add one or, in a TypedDict, write NotRequired[...]"
             )
+        for one in kinds_in(kind):
+            if hasattr(one, "get_secret_value"):
+                raise SetupError(
+                    f"{kind.__name__} contains a {type_name(one)}, whose value isn't written: "
+                    "annotate the field with the type of the value"
+                )
         try:
             written = self.written(self.made({}))
         except ValueError as error:
