@@ -39,6 +39,23 @@ class Depends:
 DEPENDS: Any = Depends()
 
 
+class Provide:
+    """Stands for dependency_injector's, by its module."""
+
+    __module__ = "dependency_injector.wiring"
+
+    def pies(self) -> str:
+        return "apple"
+
+
+PROVIDE: Any = Provide()
+
+
+class Wired(App):
+    def index(self, _pies: Any = PROVIDE, *, pies: Any = PROVIDE) -> str:
+        return "x"
+
+
 class Asks(App):
     def index(self, request):  # type: ignore[no-untyped-def]
         return "x"
@@ -117,6 +134,10 @@ def health_with_argument() -> App:
         (
             Injects,
             "parameter 'db': Depends of fastapi can't be used here: write a parameter such as db: Db",
+        ),
+        (
+            Wired,
+            "'pies': Provide of dependency_injector can't be used here: write a name with _",
         ),
         (Static, "'self': nothing passes self, so it would be read from the query: leave out self"),
         (Counted, "the decorator that makes this no method, such as @staticmethod"),

@@ -642,6 +642,7 @@ _INSTEAD = by_name(
             "Session"
         ),
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
+        "a name with _, which no request fills, as in _service=Provide[...]": "Provide Closing",
         _RESPONSE: "Response JSONResponse",
         "<number:int> in the path, and number: int as a parameter": "Path",
         "a parameter such as pie: UploadFile, imported from micropie": (
@@ -660,7 +661,10 @@ _NOT_ANNOTATED = {
     "res": _RESPONSE,
     "ws": "async def ws_name(self, ws), or @websocket above async def name(self, ws)",
 }
-_OTHER_FRAMEWORKS = {"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"}
+_OTHER_FRAMEWORKS = {
+    *("fastapi", "litestar", "starlette", "django", "flask", "werkzeug"),
+    "dependency_injector",
+}
 _NO_VALUES = {"micropie.Response", "micropie.Session", "micropie.WebSocket"}
 
 
