@@ -1644,3 +1644,64 @@ class Headed(UserList[Any]):
 def test_a_list_with_an_attribute_keys_is_a_list(make_client: MakeClient) -> None:
     client = make_client(shown(list[Titled], Headed([TitledRow("x ")])))
     assert client.get("/").json() == [{"title": "x "}]
+
+
+@dataclass
+class Shown:
+    name: str
+
+
+@dataclass
+class Hidden:
+    name: str
+    password: str
+
+
+class Missing(msgspec.Struct):
+    code: int
+
+
+class ShownModel(pydantic.BaseModel):
+    name: str
+
+
+class HiddenModel(pydantic.BaseModel):
+    name: str
+    password: str
+
+
+HIDDEN = SimpleNamespace(name="ann", password="secret")
+HIDDEN_MODEL = HiddenModel(name="ann", password="secret")
+SHOWN = {"name": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("hint", "result", "answer"),
+    [
+        (tuple[Literal[200], Shown] | tuple[Literal[404], Missing], (200, HIDDEN), SHOWN),
+        (tuple[Literal[200], Shown] | tuple[Literal[404], Missing], HIDDEN, SHOWN),
+        (Shown | tuple[Literal[404], Missing], HIDDEN, SHOWN),
+        (Shown | tuple[Literal[404], Missing], {"name": "ann", "password": "secret"}, SHOWN),
+        (Shown | tuple[Literal[404, 409], Missing], (409, Missing(4)), {"code": 4}),
+        (Shown | tuple[Literal[404], dict[str, str]], (404, {"a": "b"}), {"a": "b"}),
+        (Shown | tuple[Literal[403], Hidden], Hidden("ann", "secret"), SHOWN),
+        (Shown | tuple[Literal[403], Hidden], (200, Hidden("ann", "secret")), SHOWN),
+        (ShownModel | tuple[Literal[403], HiddenModel], HIDDEN_MODEL, SHOWN),
+        (tuple[Literal[200], list[Shown]] | tuple[Literal[403], Hidden], (200, [HIDDEN]), [SHOWN]),
+        (tuple[Literal[201], Shown] | tuple[int, Missing], (201, Missing(4)), {"code": 4}),
+        (tuple[Literal[201], Shown] | None, None, None),
+    ],
+)
+def test_a_status_sends_the_fields_of_its_own_type(
+    make_client: MakeClient, hint: Any, result: object, answer: object
+) -> None:
+    """The document describes each status by its type. A database's object is of none of them."""
+
+    def index() -> Any:
+        return result
+
+    index.__annotations__ = {"return": hint}
+    app = App()
+    app.get("/")(index)
+    sent = make_client(app).get("/")
+    assert (sent.json() if sent.content else None) == answer

@@ -72,7 +72,7 @@ def filtered(route: Route, result_filter: ResultFilter | None, result: object) -
         return result
     if isinstance(result, tuple) and states_status(result):
         status, body, *headers = result
-        own = route.filters_by_status.get(status, result_filter)
+        own = route.filters_by_status.get(status, route.any_filter)
         return (
             status,
             None if body is None else (yield from filtered(route, own, body)),

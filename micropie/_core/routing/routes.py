@@ -18,6 +18,7 @@ from micropie._core.binding import (
     OwnTypes,
     Plan,
     ResultFilter,
+    answer_parts,
     answers_of,
     as_it_is,
     items_of,
@@ -47,6 +48,23 @@ from micropie._core.routing.discovery import (
     own_attributes,
     type_name,
 )
+
+
+def _filters_of(
+    function: AnyFunction, answers: Sequence[object], own: OwnTypes
+) -> dict[int, ResultFilter | None]:
+    """Return the filters for the statuses that an annotation declares, each for the types of its
+    status. A type without a status has 200. Return {} if all types have the same, or any, status.
+    """
+    parts = [*map(answer_parts, answers)]
+    kinds: dict[int, list[object]] = {}
+    for statuses, bodies in parts:
+        for status in statuses or [200]:
+            kinds.setdefault(status, []).extend(bodies)
+    if len(kinds) < 2 or any(statuses is None for statuses, _ in parts):
+        return {}
+    filters = {status: result_filter(function, found, own=own) for status, found in kinds.items()}
+    return {status: one for status, one in filters.items() if one is not None}
 
 
 def _filters_by_status(
@@ -145,9 +163,11 @@ class Route(RouteInfo):
 
     What is sent:
 
-    - ``result_filter``: keeps only the fields that the handler's annotation declares. None if the
+    - ``any_filter``: keeps only the fields that the handler's annotation declares. None if the
       annotation declares no structure.
-    - ``filters_by_status``: the filters for the statuses of ``@describe(responses=...)``.
+    - ``result_filter``: that for a result without a status.
+    - ``filters_by_status``: those for the statuses of the annotation and of
+      ``@describe(responses=...)``.
     - ``write_item``: encodes an item of the handler's stream as a line of JSON. None if the items
       are sent unchanged, as chunks.
     - ``is_filtered``: whether ``result_filter``, ``filters_by_status`` or ``write_item`` is set.
@@ -198,9 +218,9 @@ class Route(RouteInfo):
             function, name, takes_socket, config, takes_segments
         )
         self.body_parameter = parameter
-        of_providers = ChainMap(*(dict(one.plan.bound) for one in self.providers))
-        found = {name: one for name, one in of_providers.items() if one.places}
-        self.bounds = {**found, **self.plan.bound}
+        opened = ChainMap(*(dict(one.plan.bound) for one in self.providers))
+        of_opened = {name: one for name, one in opened.items() if one.places}
+        self.bounds = {**of_opened, **self.plan.bound}
         self.mentions_session = takes_socket and (
             mentions(function, "session") or self._takes_session
         )
@@ -229,13 +249,15 @@ class Route(RouteInfo):
         self.description = description
         stated_model = getattr(description, "response_model", None)
         answers = () if takes_socket else answers_of(function, stated_model)
-        self.result_filter = result_filter(function, answers, stated_model, own)
-        self.filters_by_status = _filters_by_status(function, description, own)
+        self.any_filter = result_filter(function, answers, stated_model, own)
+        filters_of = _filters_of(function, answers, own)
+        self.result_filter = filters_of.get(200, self.any_filter)
+        self.filters_by_status = filters_of | _filters_by_status(function, description, own)
         self.write_item = _writer(function, self.config, answers)
-        filters = self.result_filter, self.write_item
+        filters = self.any_filter, self.write_item
         self.is_filtered = filters != (None, None) or bool(self.filters_by_status)
         self.is_special = bool(self.providers) or self.is_filtered
-        bodies = _bodies(self.config, answers, self.result_filter)
+        bodies = _bodies(self.config, answers, self.any_filter)
         json_fields = self.plan.json_fields.union(*(one.plan.json_fields for one in self.providers))
         if json_fields or bodies != self.config.bodies:
             self.config = self.config.changed(bodies=bodies, json_fields=json_fields)
