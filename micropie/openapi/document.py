@@ -218,16 +218,18 @@ class Builder:
         while identifier in self._ids:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
-        parameters = [
-            *self._path_parameters(entry, sorted_inputs, names),
-            *self.query_parameters(sorted_inputs),
-        ]
-        # OpenAPI ignores these headers as parameters (section "Parameter Object").
-        parameters = [
-            one
-            for one in parameters
-            if one["in"] != "header" or str(one["name"]).lower() not in _IGNORED_HEADERS
-        ]
+        found: dict[tuple[object, str], dict[str, object]] = {}
+        for one in chain(
+            self._path_parameters(entry, sorted_inputs, names),
+            self.query_parameters(sorted_inputs),
+        ):
+            is_header, text = one["in"] == "header", str(one["name"])
+            # OpenAPI ignores these headers as parameters (section "Parameter Object").
+            if not is_header or text.lower() not in _IGNORED_HEADERS:
+                # several parameters may read one value
+                first = found.setdefault((one["in"], text.lower() if is_header else text), one)
+                first["required"] = first["required"] or one["required"]
+        parameters = [*found.values()]
         security = self._security(application)
         if route.reads_body and method not in _IN_QUERY:
             body: Schema | None = _read_by_the_handler(entry)
@@ -308,7 +310,7 @@ class Builder:
             # If a parameter may come from several places, describe it as a query parameter.
             place = where.first_place if where.is_stated else "query"
             schema = self._with_default(parameter)
-            required = self._is_required(parameter, schema)
+            required = self._is_required(where, schema)
             fields = self._sent_fields(schema) if where.is_whole and place == "query" else None
             if fields is None:
                 yield _sent_as_text(where.key, place, required, schema)
@@ -368,13 +370,13 @@ class Builder:
         }
         return {"properties": properties, "required": needed}
 
-    def _is_required(self, parameter: Parameter, schema: Schema) -> bool:
+    def _is_required(self, where: Any, schema: Schema) -> bool:
         """Return whether a query or form parameter is required. A structure is optional if all of
         its fields have defaults.
         """
         structure = self._fields_of(schema)
         has_needed = structure is None or bool(structure.get("required"))
-        return has_needed and parameter.default is Parameter.empty
+        return has_needed and where.default is Parameter.empty
 
     def _with_default(self, parameter: Parameter) -> Schema:
         schema = self.inputs.of(parameter.annotation)
@@ -408,8 +410,8 @@ class Builder:
             elif "form" not in where.places or self._sent_fields(schema) is None:
                 kinds = [_JSON]
             # Even if all fields are optional, a JSON body must be at least {}.
-            required = parameter.default is Parameter.empty and (
-                kinds != [_FORM] or self._is_required(parameter, schema)
+            required = where.default is Parameter.empty and (
+                kinds != [_FORM] or self._is_required(where, schema)
             )
             if not required:  # openapi-python-client can't leave out a body that may be null
                 schema, _ = _without_null(schema)
@@ -417,7 +419,7 @@ class Builder:
         if not fields:
             return None
         properties = {where.key: self._with_default(one) for one, where in fields}
-        needed = [where.key for one, where in fields if one.default is Parameter.empty]
+        needed = [where.key for _, where in fields if where.default is Parameter.empty]
         # A form that isn't multipart contains no JSON, such as a dict.
         has_json = not all(where.converter.takes_text for _, where in fields)
         is_form = any(where.is_stated for _, where in fields)
@@ -435,7 +437,7 @@ class Builder:
                 "required": [where.key],
             }
             properties = {**structure["properties"], **properties}
-            if parameter.default is Parameter.empty:
+            if where.default is Parameter.empty:
                 needed = [*structure.get("required", ()), *needed]
         schema = {
             "type": "object",

@@ -216,7 +216,7 @@ def test_openapi_declares_the_source_of_each_parameter() -> None:
     }
     assert places == {
         "/header/{name}": [("name", "path", True), ("X-Token", "header", True)],
-        "/short": [("x-number", "header", False), ("user-agent", "header", True)],
+        "/short": [("x-number", "header", False), ("user-agent", "header", False)],
         "/cookie": [("theme", "cookie", False), ("number", "cookie", False)],
         "/query": [("p", "query", False)],
         "/both": [("a", "query", True)],

@@ -18,7 +18,7 @@ import pytest
 from annotated_types import Timezone
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from micropie import App, Body, Header, Query, SetupError, get, post
+from micropie import App, Body, Form, Header, Query, SetupError, UploadFile, get, post
 from tests.support.clients import MakeClient
 
 JSON = "application/json"
@@ -620,3 +620,64 @@ def test_a_length_is_described_by_the_keyword_of_its_type(hint: Any, names: list
     body = app.openapi()["paths"]["/"]["post"]["requestBody"]["content"][JSON]["schema"]
     schema = body["properties"]["x"]
     assert [name for name in schema if name.startswith("min")] == names
+
+
+@dataclass
+class Words:
+    words: str
+    page: int = 1
+
+
+@dataclass
+class Order:
+    page: int
+    size: int = 2
+
+
+def test_a_value_that_several_parameters_read_is_described_once(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/")
+    def index(
+        *,
+        words: Annotated[Words, Query()],
+        order: Annotated[Order, Query()],
+        page: int = 5,
+        key: Annotated[str, Header("X-Key")] = "",
+        same: Annotated[str | None, Header("x-key")],
+    ) -> Any:
+        return [words, order, page, key, same]
+
+    document = app.openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    parameters = document["paths"]["/"]["get"]["parameters"]
+    needed = {one["name"]: one["required"] for one in parameters}
+    assert needed == {"words": True, "page": True, "size": False, "X-Key": False}
+    assert len(needed) == len(parameters)
+    sent = make_client(app).get("/?words=a&page=3", headers={"X-Key": "b"}).json()
+    assert sent == [{"words": "a", "page": 3}, {"page": 3, "size": 2}, 3, "b", "b"]
+
+
+def test_what_may_be_none_is_optional_without_a_default(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/find")
+    def find(size: Annotated[int | None, Query()], key: Annotated[str | None, Header()]) -> Any:
+        return [size, key]
+
+    @app.post("/add")
+    def add(file: UploadFile | None, note: Annotated[str | None, Form()]) -> Any:
+        return [file, note]
+
+    @app.post("/save")
+    def save(order: Order | None) -> Any:
+        return [order]
+
+    paths = app.openapi()["paths"]
+    assert not any(one["required"] for one in paths["/find"]["get"]["parameters"])
+    (form,) = paths["/add"]["post"]["requestBody"]["content"].values()
+    assert "required" not in form["schema"]
+    assert not paths["/save"]["post"]["requestBody"]["required"]
+    client = make_client(app)
+    assert client.get("/find").json() == client.post("/add").json() == [None, None]
+    assert client.post("/save").json() == [None]
