@@ -676,11 +676,16 @@ def _names_for(schema: Schema, named: Mapping[str, Schema] = types.MappingProxyT
 
 def _for_generators(named: Mapping[str, Schema], schema: Schema) -> Schema:
     """Return a schema from msgspec or pydantic in the form that client generators need: with
-    ``items`` in each array, but not in a tuple, values of a single type in each ``enum``, and
-    strings as ``propertyNames``.
+    ``items`` in each array, but not in a tuple, values of a single type in each ``enum``, strings
+    as ``propertyNames``, and no default that a client must not send.
 
     ``named``: the schemas to which the schema may refer.
     """
+    # the default of pydantic's ``Json``, which is no text, and the stars of a secret
+    is_secret = any(one.get("writeOnly") for one in schema.get("anyOf", [schema]))
+    is_text = isinstance(schema.get("default", ""), str)
+    if "default" in schema and (is_secret if is_text else schema.get("type") == "string"):
+        return {name: one for name, one in schema.items() if name != "default"}
     if isinstance(names := schema.get("propertyNames"), dict):
         rest = {name: one for name, one in schema.items() if name != "propertyNames"}
         written = _names_for(names, named)

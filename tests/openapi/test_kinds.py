@@ -377,6 +377,28 @@ class Searched(pydantic.BaseModel):
     level: Literal[1, None] = None
 
 
+class Account(pydantic.BaseModel):
+    name: str = "ann"
+    key: pydantic.SecretStr = pydantic.SecretStr("none")
+    other: pydantic.SecretStr | None = pydantic.SecretStr("none")
+    none: pydantic.SecretStr | None = None
+    sizes: pydantic.Json[list[int]] = []
+
+
+def test_no_default_is_described_that_is_read_otherwise() -> None:
+    """pydantic describes those of ``Json`` as values, and secrets as stars."""
+    app = App()
+
+    @app.post("/")
+    def index(account: Account) -> None: ...
+
+    document = app.openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    fields = document["components"]["schemas"]["Account"]["properties"]
+    described = {name: one["default"] for name, one in fields.items() if "default" in one}
+    assert described == {"name": "ann", "none": None}
+
+
 def test_the_fields_of_a_query_are_described_by_their_values(make_client: MakeClient) -> None:
     app = App()
 
