@@ -261,6 +261,33 @@ def test_a_hanging_call_does_not_keep_the_process_from_ending() -> None:
     assert b"calls are still running in its threads; number of calls: 1" in ended.stderr
 
 
+LEAVES_ITS_TASK = """
+import asyncio, threading
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.threads import in_thread
+
+loop, go_on = asyncio.new_event_loop(), threading.Event()
+
+async def request():
+    await in_thread(Threads(2), int)
+    loop.call_soon(loop.stop)
+    await {wait}
+
+task = loop.create_task(request())
+loop.run_forever()
+threading.Thread(target=go_on.set).start()
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("wait", ["asyncio.Event().wait()", "in_thread(Threads(2), go_on.wait)"])
+def test_a_task_that_its_loop_leaves_does_not_keep_the_process_from_ending(wait: str) -> None:
+    """As daphne's loop does. anyio's idle threads would wait for the task's end."""
+    script = LEAVES_ITS_TASK.format(wait=wait)
+    ended = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE, check=False)
+    assert ended.returncode == 0
+
+
 def test_the_process_ends_after_its_servers(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -515,7 +515,11 @@ def _end_process() -> None:
     token.
     """
     main_thread().join()
-    for thread in enumerate_threads():
+    thread: Any
+    # An idle worker ends with the task that has started it. daphne leaves tasks that never end.
+    for thread in sorted(enumerate_threads(), key=_is_worker):
+        if _is_worker(thread):
+            thread.stop()  # when it has no call, and no loop runs that could give it another one
         if not thread.daemon and thread not in [*_RUNNING.values()]:
             thread.join()
     until = monotonic() + EXIT_WITHIN
@@ -531,6 +535,11 @@ def _end_process() -> None:
         )
         logging.shutdown()
         os._exit(1)
+
+
+def _is_worker(thread: Thread) -> bool:
+    """Return whether it is a thread of anyio under asyncio. Under trio, they are daemons."""
+    return thread.name == "AnyIO worker thread"
 
 
 def run_in_context(context: Context, function: Callable[[], Result]) -> Result:
