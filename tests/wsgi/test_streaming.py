@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from anyio import sleep
+from anyio import CancelScope, sleep
 from anyio.lowlevel import checkpoint
 
 from micropie._core.execution import await_in_background
@@ -62,6 +62,21 @@ def test_a_source_that_is_being_closed_is_not_cancelled() -> None:
     until(lambda: items.made == 3)
     reader.close()
     assert items.is_closed
+
+
+async def leaves_a_scope_open() -> AsyncIterator[str]:
+    """As a generator does that enters a client into an ``AsyncExitStack`` of its provider."""
+    CancelScope().__enter__()
+    yield "x"
+
+
+def test_a_scope_that_a_generator_leaves_open_fails_its_stream(backend: str) -> None:
+    stream = LoopStream(leaves_a_scope_open())
+    reader = TaskReader(stream, backend)
+    assert reader._next() == b"x"
+    with pytest.raises(RuntimeError, match="ancel scope"):
+        reader.take()
+    assert not stream.is_open
 
 
 class Counted:

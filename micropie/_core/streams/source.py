@@ -555,12 +555,15 @@ class LoopStream(Stream):
         failure = caused or failure
         if items.ag_frame is not None if type(items) is AsyncGeneratorType else not self.has_ended:
             failure = await self._close_in(scope, failure)
-        if failure is None:
-            scope.__exit__(None, None, None)
-            self.is_open = False
-            return None
-        if scope.__exit__(type(failure), failure, failure.__traceback__):
-            failure = ClientDisconnect("the client disconnected")
+        try:
+            if failure is None:
+                scope.__exit__(None, None, None)
+                self.is_open = False
+                return None
+            if scope.__exit__(type(failure), failure, failure.__traceback__):
+                failure = ClientDisconnect("the client disconnected")
+        except RuntimeError as error:  # a scope that the items have entered is still open
+            failure = error
         # If this task is being cancelled, return the cancellation. Otherwise, a time limit inside
         # the generator has expired, so return the ``TimeoutError``.
         if isinstance(failure, _ChunkTimeout):
