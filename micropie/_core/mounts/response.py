@@ -13,7 +13,7 @@ from micropie._core.errors import ResponseError, logger
 from micropie._core.execution import CLEAN_UP_WITHIN, move_on_after
 from micropie._core.http import Response
 from micropie._core.http.protocols import Piece
-from micropie._core.streams import LoopStream
+from micropie._core.streams import LoopStream, not_an_end
 
 
 class PendingAnswer(Protocol):
@@ -122,7 +122,10 @@ class _Chunks(AsyncIterator[bytes]):
         if chunk == b"" and self._more:
             return chunk
         while self._more and not chunk:
-            chunk, self._more = await self._take()
+            try:
+                chunk, self._more = await self._take()
+            except StopAsyncIteration as error:  # of the mounted application
+                raise not_an_end(error) from error
         if bounded := self._bounded(chunk or b""):
             return bounded
         raise StopAsyncIteration

@@ -173,6 +173,17 @@ def as_bytes(chunk: object) -> bytes:
     )
 
 
+def not_an_end(error: BaseException) -> BaseException:
+    """Return an error of code that makes chunks. Replace one that would end an iterator, because
+    the response would look complete. Python replaces them in generators.
+    """
+    if isinstance(error, (StopIteration, StopAsyncIteration)):
+        failure = RuntimeError(f"code that makes a stream's chunks raised {error!r}")
+        failure.__cause__ = error
+        return failure
+    return error
+
+
 class ShutdownSignal:
     """A signal that something is ending, for example the server or a stream. When the signal is
     given, each function that was added is called.
@@ -475,7 +486,10 @@ class LoopStream(Stream):
             item = await self.items.__anext__()
         except StopAsyncIteration:
             return self.finish()
-        return self.encode(item)
+        try:
+            return self.encode(item)
+        except StopAsyncIteration as error:
+            raise not_an_end(error) from error
 
     # -- for the task that runs the stream ---------------------------------------------------------
 
@@ -636,7 +650,10 @@ class ThreadStream(Stream):
     def __next__(self) -> bytes:
         for item in self.items:
             self.is_text = self.is_text or item.__class__ is str
-            return self.encode(item)
+            try:
+                return self.encode(item)
+            except StopIteration as error:
+                raise not_an_end(error) from error
         raise StopIteration
 
     def __iter__(self) -> Iterator[bytes]:

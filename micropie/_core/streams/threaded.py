@@ -49,6 +49,7 @@ from micropie._core.streams.source import (
     LoopStream,
     ThreadStream,
     joined,
+    not_an_end,
 )
 
 # The maximum length of a turn, in seconds. A source that waits for a shorter time keeps its thread,
@@ -258,7 +259,7 @@ class MadeAhead(LoopStream):
                     self._call_on_loop(self._progress.ring)
         except BaseException as error:
             if type(error) is not StopIteration:
-                self._failures.append(error)
+                self._failures.append(not_an_end(error))
             self._made.append(None)
 
 
@@ -337,7 +338,7 @@ class EventsFromThread(AsyncIterator[object]):
         try:
             item = self._run(partial(next, self.events, END))
         except BaseException as error:
-            self._failures.append(error)
+            self._failures.append(not_an_end(error))
         with self._lock:
             self._is_busy = False
             is_closed = self._is_closed
