@@ -116,15 +116,16 @@ class StreamReader:
 
     def take(self, seconds: float | None = None) -> Any:
         """Return the next chunk, joined with those that are ready after it and transformed, or
-        ``END`` at the end.
+        ``END`` at the end, or ``PENDING`` if no chunk comes within ``seconds``.
 
-        Raises the exception that ended the stream, or ``Empty`` if no chunk comes within
-        ``seconds``.
+        Raises the exception that ended the stream.
         """
         transforms = self._joined
         chunk: Any = END if self._has_ended else self._next(seconds)
         if chunk is END:
             return END if transforms is None else transforms.finish() or END
+        if chunk is PENDING:
+            return chunk
         while self._requested < self._count and len(chunk) < JOINED:
             following = self._next()
             if following is END:  # a shutdown has put it before a chunk that was being made
@@ -133,7 +134,7 @@ class StreamReader:
         return chunk if transforms is None else transforms.transformed(chunk)
 
     def _next(self, seconds: float | None = None) -> Any:
-        """Return the next chunk that was made, or ``END``; see ``take``."""
+        """Return the next chunk that was made, ``END`` or ``PENDING``; see ``take``."""
         self._requested += 1
         if self._requested == 2:
             self._ahead = self._most_ahead
@@ -144,7 +145,7 @@ class StreamReader:
             chunk = self._made.get(timeout=seconds)
         except Empty:
             self._requested -= 1
-            raise
+            return PENDING
         if chunk is END:
             self._has_ended = True
             self._leave()
@@ -154,13 +155,10 @@ class StreamReader:
         """Yield the remaining chunks, and heartbeats in between, until ``close``."""
         heartbeat = self._stream.heartbeat
         while not self._is_closing:
-            try:
-                chunk = self.take(heartbeat)
-            except Empty:
-                chunk = HEART_BEAT
+            chunk = self.take(heartbeat)
             if chunk is END:
                 return
-            yield chunk
+            yield HEART_BEAT if chunk is PENDING else chunk
 
     def close(self) -> None:
         """Close the stream, even while it waits for a chunk.
@@ -267,9 +265,10 @@ class TaskReader(StreamReader):
         self._is_closing = True
         with suppress(RuntimeError):  # the loop and its tasks have ended
             self._loop.spawn(lambda: None, self._stop)
-        with suppress(Empty, ClientDisconnect):  # ``_stop`` makes the stream raise ClientDisconnect
-            while self._stream.driver is not None:
-                self.take(CLEAN_UP_WITHIN + 1)
+        chunk = None
+        with suppress(ClientDisconnect):  # ``_stop`` makes the stream raise it
+            while chunk is not PENDING and self._stream.driver is not None:
+                chunk = self.take(CLEAN_UP_WITHIN + 1)
 
     def _call_on_loop(self, function: Action) -> None:
         with suppress(RuntimeError):  # the loop has ended, so the queue delivers END

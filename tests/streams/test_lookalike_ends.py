@@ -1,11 +1,12 @@
-"""Exceptions that would look like the end of an iterator: a response that they break off must not
-look complete.
+"""Exceptions that would look like the end of an iterator, or like a wait that has taken too long: a
+response that they break off must not look complete.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from queue import Empty
 from typing import Any
 
 import httpx2 as httpx
@@ -125,7 +126,7 @@ class Root(App):
 PATHS = [name for name, value in vars(Root).items() if callable(value) and name[0] != "_"]
 
 
-@pytest.mark.parametrize("ending", [StopIteration, StopAsyncIteration])
+@pytest.mark.parametrize("ending", [StopIteration, StopAsyncIteration, Empty])
 @pytest.mark.parametrize("path", [*PATHS, "wsgi/", "asgi/"])
 def test_a_stream_that_raises_the_end_of_an_iterator_is_aborted(
     make_client: MakeClient, path: str, ending: type[Exception]
@@ -150,6 +151,22 @@ def test_an_iterator_may_end_only_by_its_own_kind_of_exception(make_client: Make
     assert client.get("/ends").text == "x"
     with pytest.raises(httpx.RemoteProtocolError):
         client.get("/fails")
+
+
+def test_async_code_may_raise_what_a_thread_catches_that_waits_for_it(
+    make_client: MakeClient,
+) -> None:
+    class Waits(App):
+        def index(self) -> str:
+            try:
+                return run_async(self._raise)
+            except Empty:
+                return "empty"
+
+        async def _raise(self) -> str:
+            raise Empty
+
+    assert make_client(Waits()).get("/").text == "empty"
 
 
 def test_middleware_that_reads_a_stream_gets_no_early_end(make_client: MakeClient) -> None:

@@ -325,9 +325,12 @@ def await_in_task(tasks: LoopTasks, function: AsyncFunction, arguments: Sequence
     start = partial(tasks.start_soon, awaited_outcome_of, function, arguments, outcomes.put)
     tasks.call_soon(partial(copy_context().run, start))
     while True:
-        with suppress(Empty):
-            return released(outcomes.get(timeout=_LOOK_EVERY))
-        tasks.call_soon(bool)  # raises the error; a loop may be closed before it starts the task
+        try:
+            outcome = outcomes.get(timeout=_LOOK_EVERY)
+        except Empty:
+            tasks.call_soon(bool)  # raises the error; a loop may close before it starts the task
+        else:
+            return released(outcome)  # not in the ``try``, because ``function`` may raise ``Empty``
 
 
 # How often a thread that waits for a task looks whether the task's loop still exists.
