@@ -154,7 +154,7 @@ def _custom_response(
         isinstance(response.body, _TEXTS) or stream_of(response.body)
     ):
         response.content_type = text_type
-    if type(response.body) is FileReference:
+    if response.body.__class__ is FileReference:
         try:
             file = yield from files.open_file(request, response)
         except HTTPError as error:

@@ -100,7 +100,6 @@ from micropie._core.routing import (
     NO_VALUES,
     Handover,
     Route,
-    RouteMatch,
     Site,
     config_of,
     delegate_route,
@@ -138,14 +137,21 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         result = None
         if route is not None:
             arguments, values = (), NO_VALUES
-            is_bound = route.plain_args == 0
+            is_bound = not route.plain_args
             exchange.route = route
             exchange.outside.update(route.for_tools)
-            exchange.config = config = route.config
         else:
-            route, arguments, values = _find(site, request)
+            exchange.config = site.config  # the error response needs it if ``find`` fails
+            route, arguments, values = site.find(request)
             is_bound = route.plain_args == len(arguments)
-            config = route.config
+            if exchange.method in ("HEAD", "OPTIONS"):  # ``find`` may have changed the case
+                exchange.answer.note_method()
+            if route.is_found:
+                exchange.route = route
+                exchange.outside.update(route.for_tools)
+            elif route.config.advisor is not None:
+                exchange.list_routes = site.entries
+        exchange.config = config = route.config
         # 2. Hooks and session.
         if config.middlewares or config.sessions.opens_ahead:
             result = yield from _before_handler(request, route)
@@ -165,15 +171,17 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 result = route.call(*arguments)
             else:
                 result = yield route.step_kind, route.call, arguments
-        # 5. Result to response. Usually, the result is a body, and there is nothing else to send.
+        # 5. Result to response. A short cut for most results: the result is a body, and nothing
+        # changes the response, so skip ``_finish``.
         if (
-            not exchange.answer.has_more
-            and method != "HEAD"
+            not exchange.answer.has_response
             and (row := config.bodies.get(type(result))) is not None
         ):
             encode_body, content_type = row
             body = encode_body(result)
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
+            if exchange.answer.has_more:
+                answer = yield from _completed(request, answer)
         elif isinstance(result, RaisedAnswer):
             # A returned error is treated like a raised one. The error isn't raised, because its
             # traceback would refer to this frame.
@@ -190,28 +198,6 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             arguments = ()  # a refusal's argument is its error
             del failure
     yield ANSWER, no_function, answer
-
-
-# -- stage 1 ---------------------------------------------------------------------------------------
-
-
-def _find(site: Site, request: Request) -> RouteMatch:
-    """Find the route of a request, and set the route and its configuration on the exchange.
-
-    Return the route, the segments of the path after the handler's name, and the values of the
-    wildcards.
-    """
-    exchange = request._exchange
-    exchange.config = site.config  # the error response needs it if ``find`` fails
-    found = site.find(request)
-    route = found[0]
-    exchange.config = route.config
-    if route.is_found:
-        exchange.route = route
-        exchange.outside.update(route.for_tools)
-    elif route.config.advisor is not None:
-        exchange.list_routes = site.entries
-    return found
 
 
 # -- stage 2 ---------------------------------------------------------------------------------------
@@ -355,16 +341,6 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     """
     exchange = request._exchange
     if type(result) in BODIES:  # most results: nothing to await, no file to open
-        if (
-            not exchange.answer.has_response
-            and exchange.method != "HEAD"
-            and (row := config_of(exchange).bodies.get(type(result))) is not None
-        ):
-            # A short cut: nothing changes the response, so skip ``_finish``.
-            encode_body, content_type = row
-            body = encode_body(result)
-            answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
-            return _completed(request, answer)
         return _finish(request, _response_of(exchange, result), None, None)
     if type(result) in _STREAMS:
         stream = _STREAMS[type(result)](result)
@@ -406,7 +382,6 @@ def _answer_of_any(request: Request, result: Any) -> Flow[Answer]:
             and not response.pairs
             and response.content_type is None
             and response.status == 200
-            and exchange.method != "HEAD"
         ):
             return file
         files.describe(request, response, file, part)
@@ -439,7 +414,7 @@ def _finish(
     request: Request, response: Response | None, stream: AnyStream | None, failure: Exception | None
 ) -> Flow[Answer]:
     """Return the ``Answer`` for a response or, if ``failure`` is given, for that exception.
-    ``_answer`` has a short cut for a response that nothing can change.
+    ``respond`` has a short cut for a response that nothing can change.
 
     If this function raises an exception, it closes the stream first.
 
@@ -582,15 +557,10 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         config = exchange.config
         if (
             isinstance(failure, ERRORS)
-            and not (
-                made.has_more
-                or exchange.ends
-                or exchange.passes_failure_on
-                or config.error_handlers
-                or config.advisor
-                or config.settings.translations
-            )
-            and exchange.method != "OPTIONS"
+            and not made.has_more
+            and not exchange.ends
+            and not exchange.passes_failure_on
+            and not config.changes_errors
         ):
             # A short cut for most errors. Nothing else changes the response, so skip ``_finish``.
             failure.__traceback__ = None  # as ``drop_traceback`` does, without a call
@@ -600,7 +570,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
                 return encoded_error(request, failure)
             else:
                 response = error_answer(request, failure)
-            return encode(response, None, exchange.method == "HEAD", config.text_type)
+            return encode(response, None, False, config.text_type)
         if not isinstance(failure, Exception):
             failure = execution.contained(failure)
         is_raised = (
@@ -611,19 +581,16 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
                 None if isinstance(failure, Unsatisfied) else failure
             )
             failure = (yield from closing) or failure
+        if isinstance(failure, _GROUP_OR_DISCONNECT):
+            failure = alone_in(failure)
+            if isinstance(failure, ClientDisconnect):
+                exchange.hooks = None
+                made.break_off()
+            is_raised = is_raised and config_of(exchange).error_handler_for(failure)[0] is None
         is_answer = False
         if isinstance(failure, RaisedAnswer):
             is_answer = True
             failure = failure.as_native()
-        elif isinstance(failure, _GROUP_OR_DISCONNECT):
-            failure = alone_in(failure)
-            if isinstance(failure, RaisedAnswer):
-                is_answer = True
-                failure = failure.as_native()
-            elif isinstance(failure, ClientDisconnect):
-                exchange.hooks = None
-                made.break_off()
-            is_raised = is_raised and config_of(exchange).error_handler_for(failure)[0] is None
         if made.is_without_session and not made.is_broken_off:
             # While the session backend is unavailable, the application's error page gets an empty
             # session.

@@ -32,11 +32,12 @@ class AnswerState:
 
     has_more = False
     """Whether anything besides the handler's result affects the response: hooks, the session, a
-    value set on ``self.response``, a request header that was read and identifies the client, or a
-    function that reads the final status.
+    value set on ``self.response``, a request header that was read and identifies the client, a
+    function that reads the final status, or the request's method.
     """
     has_response = False
-    """Whether hooks, or values set on ``self.response``, affect the response."""
+    """Whether hooks, values set on ``self.response`` or the request's method affect the response.
+    """
     response: Response | None = None
     """The object that ``self.response`` returns; None until it is first needed."""
     stream: ChunkedBody | None = None
@@ -160,6 +161,12 @@ class AnswerState:
         response object.
         """
         self.stream, self.response = stream, None
+
+    def note_method(self) -> None:
+        """Record that the response differs from that to a GET, because the method is HEAD or
+        OPTIONS.
+        """
+        self.has_more = self.has_response = True
 
     def note_reader(self) -> None:
         """Record that a function reads the final status and length."""

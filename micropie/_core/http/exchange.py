@@ -177,6 +177,8 @@ class MessageConfig:
     __slots__ = ()
 
     error_handlers: Sequence[object]
+    changes_errors: bool
+    """Whether anything in the configuration changes the default response to an error."""
     settings: Settings
     blocking: Kind
     threads: Threads

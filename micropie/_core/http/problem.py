@@ -90,9 +90,7 @@ def encoded_error(request: Request, error: HTTPError) -> Answer:
     varies = kind == "auto"
     if varies:
         kind = _wanted_format(request)
-    return _encoded(
-        error.status, error.message, (*headers,), kind, varies, exchange.method == "HEAD"
-    )
+    return _encoded(error.status, error.message, (*headers,), kind, varies)
 
 
 @lru_cache(maxsize=128, typed=True)  # text that is HTML already equals other text
@@ -102,13 +100,12 @@ def _encoded(
     headers: tuple[tuple[str, str], ...],
     kind: str,
     varies: bool,
-    is_head: bool,
 ) -> Answer:
     error, title = HTTPError(status, message), PHRASES.get(status, "Error")
     if varies:
         headers += (_VARY,)
     response = _described(error, title, message, headers, kind)
-    sent, content_type, length, pairs, body, stream = encode(response, None, is_head)
+    sent, content_type, length, pairs, body, stream = encode(response, None, False)
     return sent, content_type, length, KnownHead(pairs), body, stream
 
 

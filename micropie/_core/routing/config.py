@@ -375,6 +375,9 @@ class Config(MessageConfig):
         }
         if handlers:
             self.error_handlers = [(handlers, self.text_type), *self.error_handlers]
+        self.changes_errors = bool(
+            self.error_handlers or self.advisor or self.settings.translations
+        )
 
     @property
     def channels(self) -> Any:

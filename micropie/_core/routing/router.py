@@ -269,7 +269,9 @@ class Router:
         places = [("", self.root)]
         for path, node in places:  # the list grows during the loop
             for method, route in node.routes.items():
-                self.exact[method][path or "/"] = route
+                # ``respond`` notes these methods only where it searches for a route
+                if method not in ("HEAD", "OPTIONS"):
+                    self.exact[method][path or "/"] = route
             for method, route in node.takers().items():
                 if route.most_segments or route.by_position:
                     self.below[method][path] = route

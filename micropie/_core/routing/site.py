@@ -123,7 +123,7 @@ class Site:
             if self.has_mounts and (inside := self._inside(request)) is not None:
                 return inside.find(request, takes_socket)
             path = exchange.literal_path
-            if path is not None and not self.prefix:
+            if path is not None:
                 head, _, last = path.rpartition("/")
                 route = router.below[exchange.method].get(head)
                 if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:

@@ -64,7 +64,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         else:
             body.keep(piece)
             data = piece
-    if type(data) is not bytes:
+    if data.__class__ is not bytes:
         exchange.incoming.restrict(most)
         data = yield from exchange.whole_body()
     body.parse_later(accept, len(data) > (exchange.route or RouteInfo).most_on_loop)
