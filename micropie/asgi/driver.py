@@ -104,12 +104,10 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     request = Request(exchange)
     token = current.set(request)
     flow: Any = respond(site, request)
-    send_result = flow.send
-    result: object
+    result: Any
     try:
         kind, function, arguments = next(flow)
         while kind is not ANSWER:
-            resume = send_result
             try:
                 if kind is AWAIT:
                     result = await function(*arguments)
@@ -123,10 +121,13 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 else:
                     break
             except Exception as error:
-                resume, result = flow.throw, error
+                result = error
             except BaseException as error:
-                resume, result = flow.throw, await failure_of_step(exchange, error)
-            kind, function, arguments = resume(result)
+                result = await failure_of_step(exchange, error)
+            else:
+                kind, function, arguments = flow.send(result)
+                continue
+            kind, function, arguments = flow.throw(result)
         if kind is not ANSWER:
             arguments = await perform(flow, exchange, (kind, function, arguments))
         next(flow, None)  # end the flow; this is faster than ``close``

@@ -35,6 +35,7 @@ from micropie.asgi.steps import (
 )
 from micropie.asgi.streaming import StreamedExchange
 
+_OF_BODY = frozenset({b"content-type", b"content-length"})
 _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 # The minimum rate at which a client must send a body, in bytes per second.
@@ -154,11 +155,11 @@ class ASGIExchange(StreamedExchange):
     def body_headers(self) -> tuple[str, str | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
-            if name == b"content-type":
-                # a repeated Content-Type counts as a malformed one
-                media_type = b"," if media_type else value
-            elif name == b"content-length":
-                length = value if length is None or length == value else b"two that differ"
+            if name in _OF_BODY:
+                if name == b"content-length":
+                    length = value if length is None or length == value else b"two that differ"
+                else:  # a repeated Content-Type counts as a malformed one
+                    media_type = b"," if media_type else value
         return media_type.decode("latin-1"), None if length is None else length.decode("latin-1")
 
     @property
