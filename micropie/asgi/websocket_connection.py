@@ -106,6 +106,9 @@ MAX_MESSAGES = 32
 
 
 async def _in_time(awaitable: Awaitable[None], seconds: float | None) -> None:
+    """Await the server's ``send`` under trio. The time limit is a scope around the whole call,
+    because the call may use ``nursery.start``, which doesn't support a scope around its wait alone.
+    """
     with anyio.fail_after(seconds):
         await awaitable
 
@@ -140,7 +143,7 @@ class Connection(Progress):
         self._settings = exchange.config.settings
         self._receive = receive
         self._tasks = tasks = TASKS.get()
-        self._is_trio = tasks.current_task() is None
+        self._is_trio = tasks.is_trio
         # The messages that the handler hasn't received yet, each with its size. A deque would take
         # 700 bytes more.
         self._messages: list[tuple[ServerMessage, int]] = []
@@ -200,14 +203,16 @@ class Connection(Progress):
         raised: BaseException | None = None
         while True:
             try:
-                self._waits_for = (
-                    next(steps) if sent is None and raised is None else advance(steps, sent, raised)
-                )
+                if sent is None and raised is None:
+                    self._waits_for = next(steps)
+                else:
+                    try:
+                        self._waits_for = advance(steps, sent, raised)
+                    finally:
+                        sent = raised = None
             except StopIteration as end:
                 result: object = end.value
                 return result
-            finally:
-                sent = raised = None
             if self._is_grace_due:
                 self._start_grace()
             try:
@@ -432,7 +437,10 @@ class Connection(Progress):
             # Advance ``send`` manually: if it doesn't have to wait, it needs neither a turn nor a
             # timer. Some servers raise in the call itself.
             try:
-                steps = self._sending(message, self._settings.websocket_send_timeout).__await__()
+                sending = self._exchange.send(message)
+                if self._is_trio:
+                    sending = _in_time(sending, self._settings.websocket_send_timeout)
+                steps = sending.__await__()
                 waits_for = next(steps, SENT)
             except Exception as error:
                 self._lost(error)
@@ -445,19 +453,10 @@ class Connection(Progress):
         finally:
             if held is not None:
                 held.release()
-        self._sent_unchecked = unchecked = self._sent_unchecked + 1
-        if unchecked > SENDS_UNTIL_CHECK:
+        self._sent_unchecked += 1
+        if self._sent_unchecked > SENDS_UNTIL_CHECK:
             self._sent_unchecked = 0
             await checkpoint()
-
-    def _sending(self, message: ServerMessage, seconds: float | None) -> Awaitable[None]:
-        """Call the server's ``send``.
-
-        Under trio, the time limit is a scope around the whole call, because the call may use
-        ``nursery.start``, which doesn't support a scope around its wait alone.
-        """
-        sending = self._exchange.send(message)
-        return _in_time(sending, seconds) if self._is_trio else sending
 
     async def _send_in_time(self, steps: Steps[None], waits_for: object) -> None:
         """Send the rest of a message.
@@ -576,8 +575,11 @@ class Connection(Progress):
         """
         try:
             for message in messages:
-                sending = self._sending(message, seconds)
-                await await_within(sending, None if self._is_trio else seconds)
+                sending = self._exchange.send(message)
+                if self._is_trio:
+                    await _in_time(sending, seconds)
+                else:
+                    await await_within(sending, seconds)
         except Exception as error:
             logger.debug("%s: the server raised %r", self._exchange.label, error)
         self.step(FINISH, "close")

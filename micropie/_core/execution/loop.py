@@ -249,8 +249,9 @@ class LoopTasks:
         loop = running_loop()
         self.new_future: Callable[[], LoopFuture] = getattr(loop, "create_future", _EventFuture)
         self._create_task: AnyFunction | None = getattr(loop, "create_task", None)
+        self.is_trio = self._create_task is None
         self.current_task: Callable[[], Any] = (
-            (lambda: None) if self._create_task is None else sys.modules["asyncio"].current_task
+            (lambda: None) if self.is_trio else sys.modules["asyncio"].current_task
         )
         self.call_soon = threadsafe_scheduler()
         self._tasks: set[_Running] = set()
