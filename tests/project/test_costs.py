@@ -57,83 +57,83 @@ CALLS: dict[str, tuple[int, int]] = {
     "plain": (22, 52),
     "plain def": (56, 21),
     "json": (23, 53),
-    "path": (27, 57),
+    "path": (26, 56),
     "query": (41, 71),
-    "explicit": (42, 72),
+    "explicit": (41, 71),
     "form": (84, 118),  # an escaped value takes one call more, and a tenth of the time
     "json body": (59, 93),
     "dataclass": (61, 90),
     "null": (32, 62),
-    "dataclasses out": (113, 136),
+    "dataclasses out": (112, 136),
     "models out": (59, 83),
     "models in": (85, 113),
-    "dataclasses refused": (514, 515),
-    "models refused": (201, 202),  # a constraint that pydantic checks has our sentence
-    "upload": (243, 204),  # under ASGI the calls of the package that finds the parts count, too
-    "session write": (118, 136),
-    "session read": (61, 86),
+    "dataclasses refused": (506, 507),
+    "models refused": (198, 199),  # a constraint that pydantic checks has our sentence
+    "upload": (242, 201),  # under ASGI the calls of the package that finds the parts count, too
+    "session write": (115, 133),
+    "session read": (58, 83),
     # an answer for which a cookie was read is private, and varies by it
-    "cookies": (74, 95),
+    "cookies": (73, 94),
     "template": (209, 61),
-    "static": (86, 95),
-    "304": (79, 90),
-    "404": (44, 47),
-    "405": (52, 55),  # an error asks whether its sentence is HTML already
-    "400": (49, 79),
+    "static": (85, 94),
+    "304": (78, 89),
+    "404": (43, 46),
+    "405": (51, 54),  # an error asks whether its sentence is HTML already
+    "400": (48, 78),
     "redirect": (42, 72),
     # under WSGI, one task awaits all async parts of a request with async hooks, and has to be told
     # the end; it takes a quarter less time than a task for each part, and more if it has to wait
-    "hooks": (65, 275),
-    "error handler": (139, 206),
+    "hooks": (61, 275),
+    "error handler": (138, 206),
     # the look-up of a class by its event loop takes three calls on the loop of WSGI
     # and the scope that cancels a stream at the end of the loop, which asyncio would do only once, two
-    "10 chunks": (99, 181),
-    "10 chunks def": (347, 84),
+    "10 chunks": (98, 169),
+    "10 chunks def": (347, 74),
     "3 chunks awaited": (186, 128),
-    "3 events": (254, 215),
+    "3 events": (250, 215),
     "mounted Flask": (236, 451),
     "mounted ASGI": (183, 285),
-    "WebSocket echo": (222, 0),  # with the task that reads, which is two turns of the event loop
+    "WebSocket echo": (217, 0),  # with the task that reads, which is two turns of the event loop
 }
 
 # The same for instructions, rounded up to tens.
 INSTRUCTIONS: dict[str, tuple[int, int]] = {
-    "plain": (410, 740),
+    "plain": (400, 740),
     "plain def": (910, 330),
-    "json": (440, 770),
-    "path": (500, 840),
-    "query": (670, 1010),
-    "explicit": (860, 1200),
-    "form": (1340, 1590),
-    "json body": (1100, 1350),
-    "dataclass": (1150, 1380),
-    "null": (510, 840),
-    "dataclasses out": (2050, 2320),
-    "models out": (1080, 1360),
-    "models in": (1660, 1860),
+    "json": (430, 770),
+    "path": (480, 820),
+    "query": (660, 1000),
+    "explicit": (840, 1180),
+    "form": (1310, 1590),
+    "json body": (1070, 1350),
+    "dataclass": (1120, 1370),
+    "null": (510, 830),
+    "dataclasses out": (2030, 2310),
+    "models out": (1070, 1360),
+    "models in": (1630, 1860),
     # an invalid object or array may be a part of a union
-    "dataclasses refused": (8860, 8650),
-    "models refused": (3160, 2960),
-    "upload": (4020, 2890),
-    "session write": (1800, 2000),  # a session knows the objects that parameters have for it
-    "session read": (1010, 1250),
-    "cookies": (1270, 1490),
-    "template": (1760, 830),
-    "static": (1410, 1370),
-    "304": (1320, 1280),
-    "404": (950, 780),
-    "405": (1120, 1020),
-    "400": (960, 1250),
-    "redirect": (780, 1130),  # a location that is no str is refused where it is raised
-    "hooks": (1200, 3880),
-    "error handler": (2270, 3080),
-    "10 chunks": (2070, 3120),  # under WSGI, they are joined before they are transformed
-    "10 chunks def": (5060, 1250),
+    "dataclasses refused": (8510, 8330),
+    "models refused": (3120, 2940),
+    "upload": (3990, 2860),
+    "session write": (1760, 1950),  # a session knows the objects that parameters have for it
+    "session read": (960, 1200),
+    "cookies": (1250, 1490),
+    "template": (1750, 830),
+    "static": (1390, 1350),
+    "304": (1290, 1250),
+    "404": (920, 750),
+    "405": (1090, 990),
+    "400": (930, 1230),
+    "redirect": (760, 1110),  # a location that is no str is refused where it is raised
+    "hooks": (1170, 3880),
+    "error handler": (2260, 3080),
+    "10 chunks": (2060, 3070),  # under WSGI, they are joined before they are transformed
+    "10 chunks def": (4940, 1120),
     "3 chunks awaited": (2900, 1940),
     "3 events": (4200, 3080),
-    "mounted Flask": (3170, 5230),
+    "mounted Flask": (3130, 5210),
     "mounted ASGI": (2490, 3220),
-    "WebSocket echo": (2930, 0),
+    "WebSocket echo": (2920, 0),
 }
 
 MOUNTED = ("mounted Flask", "mounted ASGI")
@@ -452,17 +452,17 @@ class ShortCut(NamedTuple):
 
 SHORT_CUTS = {
     "Router.exact": ShortCut(
-        "plain", 10, 240, routing.site.Site, "_reached", lambda *_: routing.router.ByMethod()
+        "plain", 10, 230, routing.site.Site, "_reached", lambda *_: routing.router.ByMethod()
     ),
     "Router.below": ShortCut("path", 14, 320, routing.router.Node, "takers", lambda _: {}),
     "known_private": ShortCut("session read", 8, 110, flow.http, "KnownHead", object),
     "_failed without _finish": ShortCut("400", 8, 150, flow.http, "ERRORS", ()),
-    "_answer without _finish": ShortCut(
+    "respond without _finish": ShortCut(
         "session read", 3, 140, http.AnswerState, "has_response", True
     ),
     "encoded_error": ShortCut(
         "404",
-        19,
+        18,
         290,
         flow.http,
         "encoded_error",
