@@ -17,6 +17,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from micropie import (
     App,
@@ -25,11 +27,12 @@ from micropie import (
     Redirect,
     Request,
     Response,
+    ResponseError,
     describe,
     static_file,
 )
 from micropie._core.http.headers.fields import LONGEST_KEPT, PRIVATE
-from micropie._core.http.response import redirect_response, warn_once
+from micropie._core.http.response import checked_headers, redirect_response, warn_once
 from micropie.middleware import Compress, FlowMiddleware
 from tests.support.clients import MakeClient
 from tests.support.open_files import open_files
@@ -193,6 +196,46 @@ def test_R8_R41_head_has_the_headers_of_get_and_no_body_and_nosniff_is_sent(
     assert (head.status_code, head.content) == (get.status_code, b"")
     assert sorted(head.headers.multi_items()) == sorted(get.headers.multi_items())
     assert get.headers.get_list(NOSNIFF) == ["nosniff"]
+
+
+class Ways(App):
+    """Each way on which a response skips a part of what could change it."""
+
+    def plain(self) -> str:
+        return "plain"
+
+    def below(self, name: str) -> str:
+        return name
+
+    def session(self) -> str:
+        return str(self.request.session.get("n", 0))
+
+    def refused(self) -> str:
+        raise HTTPError(400, "no")
+
+    def moved(self) -> Redirect:
+        return Redirect("/plain")
+
+    def file(self) -> Any:
+        return static_file(__file__, root="/")
+
+
+@pytest.mark.parametrize("path", ["plain", "below/x", "session", "refused", "moved", "file", "no"])
+@pytest.mark.parametrize("prefix", ["", "/inner", "/isolated"])
+def test_R8_each_way_of_a_response_has_no_body_for_head(
+    make_client: MakeClient, prefix: str, path: str
+) -> None:
+    root = Ways()
+    root.inner = Ways()
+    root.mount("/isolated", Ways())
+    client = make_client(root)
+    get, head = (
+        client.request(method, f"{prefix}/{path}", follow_redirects=False)
+        for method in ("GET", "HEAD")
+    )
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert sorted(head.headers.multi_items()) == sorted(get.headers.multi_items())
+    assert get.content or path == "moved"
 
 
 def test_headers_may_be_a_dict_or_pairs(make_client: MakeClient) -> None:
@@ -598,6 +641,41 @@ def test_R1_control_characters_in_a_hook_s_header_get_a_500(
 def test_R1_an_error_s_body_may_have_line_ends(make_client: MakeClient) -> None:
     answer = make_client(answering(lambda: HTTPError(400, "one\r\ntwo"))).get("/")
     assert (answer.status_code, answer.content) == (400, b"one\r\ntwo")
+
+
+class Shouted(str):
+    """Text of a subclass, which some servers refuse in a header."""
+
+    __slots__ = ()
+
+    def strip(self, chars: str | None = None, /) -> str:
+        return Shouted(super().strip(chars))
+
+
+NAMES = st.sampled_from(["X-Value", "x-one", "Set-Cookie", "Location", NOSNIFF, "Connection"])
+VALUES: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from(
+        ["a", " a b\t", "caf\xe9", "\xa0x", "a\tb", "€", "a\n", "\x7f", "", 5, b"a", None]
+    ),
+    st.text(max_size=3),
+    st.text(alphabet="a \xe9", max_size=3).map(Shouted),
+)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=4))
+def test_R2_a_header_is_checked_alike_alone_and_beside_others(pairs: list[tuple[str, Any]]) -> None:
+    def checked(some: list[tuple[str, Any]]) -> Any:
+        try:
+            headers, _, _ = checked_headers(some)
+        except ResponseError as error:
+            return str(error)
+        assert all(type(value) is str for _, value in headers)
+        return headers
+
+    alone = [checked([pair]) for pair in pairs]
+    errors = [one for one in alone if isinstance(one, str)]
+    together = checked(pairs)
+    assert together in errors if errors else together == [pair for one in alone for pair in one]
 
 
 @pytest.mark.parametrize("value", ["€", "\u0100", "\ud800", "日本"])

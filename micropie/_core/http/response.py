@@ -630,7 +630,7 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
         )
     # Spaces around a value are not part of it (RFC 9110, section 5.5), and servers refuse a
     # response that has them.
-    value = value.strip(" \t")
+    value = str.strip(value, " \t")  # a plain str also for a subclass, which servers refuse
     if name == "location" and not is_given:
         if _URL.fullmatch(value):
             return value
