@@ -29,9 +29,11 @@ import copyreg
 import inspect
 import logging
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
 from types import AsyncGeneratorType, CodeType, GeneratorType, TracebackType
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -387,7 +389,7 @@ def takes(function: Any, count: int) -> bool:
     ):
         return True
     try:
-        inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
+        signature_of(function, follow_wrapped=False).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # a built-in function without a signature
@@ -399,7 +401,32 @@ def parameters_of(function: Any) -> list[inspect.Parameter]:
     """Return the parameters of ``function`` itself, not those of a function that it wraps. Raises
     ``TypeError`` or ``ValueError`` if Python doesn't know them.
     """
-    return [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+    return [*signature_of(function, follow_wrapped=False).parameters.values()]
+
+
+# Python 3.14 and newer evaluate annotations when they are read.
+_FORMAT: Any = (
+    import_module("annotationlib").Format.FORWARDREF if sys.version_info >= (3, 14) else None
+)
+
+
+def signature_of(function: Any, follow_wrapped: bool = True) -> inspect.Signature:
+    """Return the signature of ``function``, as ``inspect.signature`` does. A name in an annotation
+    that is imported for type checkers only becomes a ``ForwardRef``.
+
+    ``follow_wrapped``: whether to return the signature of the function that a decorator wraps.
+    Raises ``TypeError`` or ``ValueError`` if Python doesn't know the signature.
+    """
+    given: Any = {"annotation_format": _FORMAT} if _FORMAT else {}
+    return inspect.signature(function, follow_wrapped=follow_wrapped, **given)
+
+
+def annotations_of(function: Any) -> Mapping[str, Any]:
+    """Return the annotations of ``function`` itself, as ``signature_of`` evaluates them. Return {}
+    for an object that isn't callable.
+    """
+    given: Any = {"format": _FORMAT} if _FORMAT else {}
+    return inspect.get_annotations(function, **given) if callable(function) else {}
 
 
 def name_of(function: object) -> str:

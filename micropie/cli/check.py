@@ -148,13 +148,15 @@ def _lost_settings(application: Application) -> Iterator[str]:
     them.
     """
     start = vars(type(application.app)).get("__init__")
-    if inspect.isfunction(start) and (rest := inspect.getfullargspec(start).varkw):
-        with suppress(OSError):  # raised if the source isn't available
-            if len(re.findall(rf"\b{rest}\b", inspect.getsource(start))) == 1:
-                yield (
-                    f"{Inspector.place_of(start)}: {start.__qualname__} drops the settings that it "
-                    f"takes: write super().__init__(**{rest})"
-                )
+    if inspect.isfunction(start):
+        for name, one in Inspector.signature_of(start).parameters.items():
+            with suppress(OSError):  # raised if the source isn't available
+                is_rest = one.kind is one.VAR_KEYWORD
+                if is_rest and len(re.findall(rf"\b{name}\b", inspect.getsource(start))) == 1:
+                    yield (
+                        f"{Inspector.place_of(start)}: {start.__qualname__} drops the settings "
+                        f"that it takes: write super().__init__(**{name})"
+                    )
 
 
 def _same_functions(entries: Sequence[RouteEntry]) -> Iterator[str]:
@@ -183,7 +185,7 @@ def _taken_from_paths(entries: Sequence[RouteEntry]) -> Iterator[str]:
     for entry in entries:
         function, path = entry.route.function, entry.route.pattern.rstrip("/")
         if entry.route.most_segments and getattr(function, "__name__", "") == "index":
-            first = next(iter(inspect.signature(function).parameters.values()))
+            first = next(iter(Inspector.signature_of(function).parameters.values()))
             is_text = first.annotation is first.empty or "str" in str(first.annotation)
             if first.name in _OF_QUERIES and is_text:
                 yield (

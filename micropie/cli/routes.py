@@ -106,7 +106,7 @@ def _migrated_routes(app: App) -> Iterator[PublicRoute]:
     for methods, path, handler in getattr(app, "migrated_routes", tuple)():
         name = getattr(handler, "__name__", type(handler).__name__)
         is_async = inspect.iscoroutinefunction(inspect.unwrap(handler))
-        parameters = str(inspect.signature(handler))
+        parameters = str(Inspector.signature_of(handler))
         runs_in = "loop" if is_async else "thread"
         place = Inspector.place_of(handler)
         yield PublicRoute(methods, path, name, parameters, runs_in, place)
@@ -141,7 +141,7 @@ def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
     calls: dict[int, str] = {}
     for one in (*(handler.needed() if with_providers else ()), handler):
         texts = []
-        for name, parameter in inspect.signature(one.function).parameters.items():
+        for name, parameter in Inspector.signature_of(one.function).parameters.items():
             provider = one.providers.get(name)
             by = "" if provider is None else calls.get(id(provider.function), "")
             if by:
@@ -167,7 +167,7 @@ def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
     try:
         return get_type_hints(hints, getattr(inner, "__globals__", {}))[""]
     except NameError:
-        return parameter.annotation
+        return getattr(parameter.annotation, "__forward_arg__", parameter.annotation)
 
 
 def _shown(parameter: Parameter, kind: object) -> str:

@@ -24,6 +24,7 @@ from micropie.cli.migrated import PACKAGE, import_compat
 from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
 from micropie.cli.serving.reloading import files_under, is_own
+from micropie.extensions import Inspector
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
 DEFAULT_FACTORIES = ("make_app", "create_app")  # called if the module has no application
@@ -151,7 +152,7 @@ def _parameters_of(function: object) -> list[str]:
     """Return the names of a function's required parameters."""
     if not callable(function):
         return []
-    parameters = inspect.signature(function).parameters.values()
+    parameters = Inspector.signature_of(function).parameters.values()
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [one.name for one in parameters if one.default is one.empty and one.kind not in optional]
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from inspect import (
     get_annotations,
     getattr_static,
-    getfullargspec,
     isclass,
     iscoroutinefunction,
     isfunction,
@@ -18,7 +17,7 @@ from inspect import (
 from typing import TypeAlias, get_type_hints
 
 from micropie._core.binding import declared_source
-from micropie._core.errors import logger
+from micropie._core.errors import logger, parameters_of
 from micropie._core.execution.placement import innermost
 from micropie._core.http.settings import SETTINGS
 from micropie._core.on_demand import by_name
@@ -153,14 +152,15 @@ def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) 
     inner = innermost(handler.function)
     if not hasattr(inner, "__code__"):
         return
-    spec = getfullargspec(inner)
-    plain = {*spec.args, *spec.kwonlyargs} - handler.wildcards - spec.annotations.keys()
-    for parameter in advice.keys() & plain:
+    parameters = parameters_of(inner)
+    rest = [one for one in parameters if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    plain = {one.name for one in parameters if one.annotation is one.empty and one not in rest}
+    for parameter in advice.keys() & plain - handler.wildcards:
         yield (
             f"{name} takes {parameter} from the query, because the parameter has no "
             f"annotation: write {advice[parameter]}"
         )
-    if spec.varargs and spec.varkw and inner.__name__ != handler.name:
+    if len(rest) == 2 and inner.__name__ != handler.name:
         yield (
             f"a decorator hides the parameters of {name}, so they aren't converted: in the "
             f"decorator, write @functools.wraps(function) above def {inner.__name__}"

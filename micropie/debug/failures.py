@@ -8,7 +8,7 @@ import sys
 import traceback
 from difflib import get_close_matches
 
-from micropie._core.errors import is_framework
+from micropie._core.errors import annotations_of, is_framework, signature_of
 from micropie._core.execution.placement import AnyFunction
 from micropie._core.http import Exchange
 from micropie._core.on_demand import by_name
@@ -57,7 +57,7 @@ def _of_name(failure: BaseException) -> str:
 def _of_none(function: AnyFunction | None, text: str) -> str:
     """Return the hint for a parameter whose default is None although its annotation isn't."""
     if function is not None and "'NoneType'" in text:
-        for name, one in inspect.signature(function).parameters.items():
+        for name, one in signature_of(function).parameters.items():
             stated = str(one.annotation)
             if one.default is None and one.annotation is not one.empty and "None" not in stated:
                 return f"If the client sends no {name}, it is None: test it, or change the default."
@@ -69,7 +69,7 @@ def _of_text(function: AnyFunction | None, text: str) -> str:
     code = getattr(function, "__code__", None)
     if code and re.search(r"str.*\bint\b|\bint\b.*str", text):
         for name in code.co_varnames[1 : code.co_argcount]:
-            if name not in function.__annotations__:
+            if name not in annotations_of(function):
                 return f"Without an annotation, {name} is text: write {name}: int, for example."
     return ""
 
@@ -89,7 +89,7 @@ def _of_call(failure: BaseException, text: str) -> str:
         called = getattr(called, name, None)
     if called is None or not is_framework(called.__module__):
         return ""
-    parameters = inspect.signature(called).parameters.values()
+    parameters = signature_of(called).parameters.values()
     shown = [one.replace(annotation=one.empty) for one in parameters if one.name != "self"]
     return f"It takes {inspect.Signature(shown)}."
 

@@ -16,7 +16,7 @@ from pathlib import PurePath
 from typing import Annotated, Any, get_origin
 
 from micropie._core.binding import answer_parts, answers_of
-from micropie._core.errors import HTTPError, Redirect, has_yield, logger
+from micropie._core.errors import HTTPError, Redirect, annotations_of, has_yield, logger
 from micropie._core.execution.placement import innermost
 from micropie._core.flow import log_request_failure
 from micropie._core.http import (
@@ -94,7 +94,7 @@ def _advice_for_value(function: object, result: object) -> str:
     binary data, JSON text or a file), or "".
     """
     is_status = type(result) is int and result in (201, 202, 204, *_ERRORS)
-    if is_status and _annotation(function) not in (int, "int"):
+    if is_status and annotations_of(function).get("return") not in (int, "int"):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
         return f"returned {result}, sent as a JSON number with status 200: write {write}"
     if type(result) is bytes and _read(bytes.decode, result) is None:
@@ -189,12 +189,8 @@ def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
 
 
-def _annotation(function: object, name: str = "return") -> object:
-    return getattr(function, "__annotations__", {}).get(name, "")
-
-
 def _says_none(function: object) -> bool:
-    return "None" in str(_annotation(function))
+    return "None" in str(annotations_of(function).get("return", ""))
 
 
 def review_session(request: Request, session: Session) -> None:
@@ -302,7 +298,7 @@ def _warn_of_invalid_values(exchange: Exchange, failure: BindingError) -> None:
         sentences.append(f"The body contains {str([*body])[:300]}.")
     function = getattr(exchange.route, "function", None)
     for one in failure.errors:
-        annotation = _annotation(function, one.parameter)
+        annotation = annotations_of(function).get(one.parameter, "")
         if one.source == "file" and one.given is None:
             sentences.append(f"{one.parameter} came as a file: write {one.parameter}: UploadFile.")
         if _MISSING in one.sentence and re.search("None|Optional", str(annotation)):

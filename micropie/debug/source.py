@@ -21,13 +21,12 @@ from inspect import (
     isfunction,
     isgeneratorfunction,
     isroutine,
-    signature,
 )
 from types import NoneType, SimpleNamespace
 from typing import Any, TypeAlias, TypeVar
 
 from micropie import App, WebSocket
-from micropie._core.errors import HTTPError, Redirect, has_yield
+from micropie._core.errors import HTTPError, Redirect, annotations_of, has_yield, signature_of
 from micropie._core.execution.placement import innermost
 from micropie._core.http import BindingErrors, Request, Response, Session
 from micropie._core.routing import AppBase, place_of
@@ -174,7 +173,7 @@ def _opens(provider: AnyFunction) -> bool:
     commit its resource.
     """
     inner = innermost(provider)
-    return has_yield(inner) or "ContextManager" in str(getattr(inner, "__annotations__", ""))
+    return has_yield(inner) or "ContextManager" in str(annotations_of(inner))
 
 
 def _unserved_functions(app: AppBase, classes: Sequence[type]) -> Sentences:
@@ -226,7 +225,7 @@ class FunctionSource:
         self._nodes = [*ast.walk(tree)]
         # the source without its docstring
         self.text = ast.unparse(tree).replace(ast.get_docstring(tree, clean=False) or "\0", "")
-        self._parameters = signature(function).parameters
+        self._parameters = signature_of(function).parameters
         self._stored = self._names(ast.Store)
         # the names that the function itself declares as global or nonlocal
         self._shared = {name for one in _own_nodes(tree) for name in getattr(one, "names", ())}
@@ -300,7 +299,7 @@ class FunctionSource:
             found = self._found(re.sub(r".*\.(?=(request|ws)\.)", "", called), owners)
             if iscoroutinefunction(found) or (
                 isfunction(found)
-                and str(found.__annotations__.get("return")).startswith(("Awaitable", "Coroutine"))
+                and str(annotations_of(found).get("return")).startswith(("Awaitable", "Coroutine"))
             ):
                 yield f"{self._at(call)}: {called}(...) never runs: write await in front of it"
             elif _TASKS.search(f"{called} {_full_name(found)}"):

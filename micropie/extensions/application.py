@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from traceback import format_exception
 from typing import NamedTuple
 
-from micropie._core.errors import as_authors_see
+from micropie._core.errors import as_authors_see, signature_of
 from micropie._core.execution import is_on_loop, loop_lag, slots_of
 from micropie._core.routing import (
     AppBase,
@@ -143,6 +143,7 @@ class Inspector:
         ]
 
     place_of = staticmethod(place_of)
+    signature_of = staticmethod(signature_of)
 
     @staticmethod
     def traceback_of(error: BaseException) -> str:

@@ -24,6 +24,7 @@ from micropie._core.errors import (
     check_each,
     has_not_run,
     is_generator,
+    signature_of,
     takes,
 )
 from micropie._core.errors import check as check_argument
@@ -70,7 +71,7 @@ class _AuthMiddleware(FlowMiddleware):
     ) -> None:
         owner = type(self).__name__
         # true if ``Class.method`` was passed instead of ``instance.method``
-        is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
+        is_method = inspect.isfunction(check) and "self" in signature_of(check).parameters
         if is_method or is_generator(check) or not takes(check, count):
             raise SetupError(
                 f"{owner}(check) takes {expected}, not {check!r}. For a method, pass "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from inspect import signature
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast, overload
 
@@ -18,6 +17,7 @@ from micropie._core.errors import (
     SetupError,
     is_generator,
     name_of,
+    signature_of,
     takes,
 )
 from micropie._core.execution import current
@@ -531,7 +531,7 @@ class Request(RequestSpellings):
         if not takes(function, len(arguments)):
             exchange.config.providers.refuse_resources(function, len(arguments))
             raise SetupError(
-                f"{name_of(function)}{signature(function)} "
+                f"{name_of(function)}{signature_of(function)} "
                 f"can't be called with the given arguments, of which there are {len(arguments)}: "
                 "write after_response(function, *arguments)"
             )

@@ -14,7 +14,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any
 
-from micropie._core.errors import SetupError, websockets_need_asgi
+from micropie._core.errors import SetupError, signature_of, websockets_need_asgi
 from micropie._core.execution import notify_after_fork
 from micropie._core.execution.placement import AnyFunction
 from micropie._core.http.protocols import Environ, Receive, Scope, Send
@@ -34,7 +34,7 @@ def bridged_mount(mount: Mount, bridge: AnyFunction) -> Mount:
         # A function written in C may have no signature.
         with suppress(ValueError):
             try:
-                inspect.signature(bridge).bind(mount.target)
+                signature_of(bridge).bind(mount.target)
             except TypeError:
                 takes_one = False
     if not takes_one:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from micropie._core.errors import SetupError
+from micropie._core.errors import SetupError, signature_of
 
 APP = "app"
 ASGI = "asgi"
@@ -193,7 +193,7 @@ def kind_of_target(target: object, kind: str | None) -> str:
         # ``bind`` raises TypeError if the target has other parameters. ``signature`` raises
         # ValueError if the target is written in C.
         with suppress(TypeError, ValueError):
-            inspect.signature(target).bind(*range(count))
+            signature_of(target).bind(*range(count))
             possible.append(protocol)
     if len(possible) == 1:
         return possible[0]

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
 from micropie._core.binding import OwnTypes, annotated
-from micropie._core.errors import HTTPError, SetupError, name_of, parameters_of
+from micropie._core.errors import HTTPError, SetupError, name_of, parameters_of, signature_of
 from micropie._core.execution import Action, ProcessPool
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import CALL, INLINE, Kind, kind_of
@@ -84,7 +84,7 @@ class ErrorHandler:
         if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
             # A decorator has replaced the handler by a wrapper with ``*args`` and ``**kwargs``. Use
             # the parameters of the wrapped handler.
-            parameters = [*inspect.signature(function).parameters.values()]
+            parameters = [*signature_of(function).parameters.values()]
         if any(isinstance(one.annotation, str) for one in parameters):
             with suppress(SetupError):  # a name that is imported for type checkers only
                 parameters = annotated(function, parameters)

@@ -75,7 +75,7 @@ def _check_call(app: object, protocol: str) -> None:
     """Raise ``SetupError`` for a class whose ``__call__`` refuses the arguments of a server."""
     call, arguments = type(app).__call__, _ARGUMENTS[protocol]
     try:
-        inspect.signature(call).bind(app, *arguments)
+        Inspector.signature_of(call).bind(app, *arguments)
         is_callable = protocol == ASGI or not inspect.iscoroutinefunction(call)
     except TypeError:
         is_callable = False

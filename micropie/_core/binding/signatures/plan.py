@@ -53,7 +53,13 @@ from micropie._core.binding.signatures.sources import (
 )
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
-from micropie._core.errors import HTTPError, SetupError, parameters_of
+from micropie._core.errors import (
+    HTTPError,
+    SetupError,
+    annotations_of,
+    parameters_of,
+    signature_of,
+)
 from micropie._core.execution.placement import AnyFunction, innermost, layers
 from micropie._core.http import (
     CSRF_FIELD,
@@ -136,7 +142,7 @@ class Plan:
     ) -> None:
         self.function = self.call = function
         self.own = own
-        found = inspect.signature(function).parameters.values()
+        found = signature_of(function).parameters.values()
         # The names of parameters that don't get their values from the client. A client must not set
         # these parameters through ``**kwargs``.
         self._taken = _fixed_names(function)
@@ -677,7 +683,7 @@ def _fixed_names(function: AnyFunction) -> set[str]:
         if isinstance(layer, functools.partial):
             names.update(layer.keywords)
         elif inspect.ismethod(layer):
-            first, *_ = inspect.signature(layer.__func__).parameters.values()
+            first, *_ = signature_of(layer.__func__).parameters.values()
             if first.kind is Parameter.POSITIONAL_OR_KEYWORD:
                 names.add(first.name)
     return names
@@ -718,6 +724,6 @@ def annotated(function: AnyFunction, parameters: Sequence[Parameter]) -> list[Pa
     if not hasattr(inner, "__globals__"):
         inner = type(inner).__call__
     hints = hints_of(
-        {name: hint for name, hint in inner.__annotations__.items() if name in names}, inner
+        {name: hint for name, hint in annotations_of(inner).items() if name in names}, inner
     )
     return [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]

@@ -69,7 +69,7 @@ from micropie._core.binding.fields import (
     written_kinds,
 )
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes
-from micropie._core.errors import ResponseError, SetupError
+from micropie._core.errors import ResponseError, SetupError, annotations_of
 from micropie._core.execution.placement import AnyFunction, innermost
 from micropie._core.http import sent_as
 from micropie._core.http.json import Dumps, Encoders, isolated, msgspec
@@ -84,11 +84,7 @@ def answers_of(function: AnyFunction, stated: object = None) -> tuple[object, ..
     fields of a result would be sent.
     """
     inner = innermost(function)
-    annotation = (
-        getattr(inner, "__annotations__", {}).get("return", Parameter.empty)
-        if stated is None
-        else stated
-    )
+    annotation = annotations_of(inner).get("return", Parameter.empty) if stated is None else stated
     return _split_union(hints_of({"return": annotation}, inner)["return"])
 
 

@@ -21,6 +21,7 @@ from micropie._core.errors import (
     makes_context_manager,
     name_of,
     parameters_of,
+    signature_of,
     takes,
 )
 from micropie._core.execution.placement import AnyFunction, innermost, layers
@@ -81,7 +82,7 @@ def refuse_unless_check(check: Check) -> None:
             f"{name} is middleware, not a check: write @{name}(...) instead "
             f"of @requires({name}(...))"
         )
-    is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
+    is_method = inspect.isfunction(check) and [*signature_of(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator(check) or is_method or not _takes_request(check):
         raise SetupError(
             f"{_name_of(check)} is not a check: a check is a function that takes the request "
