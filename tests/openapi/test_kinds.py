@@ -4,6 +4,7 @@ the same.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
 from datetime import datetime, time
@@ -17,6 +18,7 @@ import pydantic.dataclasses
 import pytest
 from annotated_types import Timezone
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from typing_extensions import Sentinel
 
 from micropie import App, Body, Form, Header, Query, SetupError, UploadFile, get, post
 from tests.support.clients import MakeClient
@@ -586,14 +588,30 @@ def test_a_datetime_without_an_offset_is_no_date_time() -> None:
     assert "time-local" in str(before)
 
 
-def test_an_unset_value_is_not_described() -> None:
+OWN = getattr(builtins, "sentinel", Sentinel)("OWN")
+
+
+@pytest.mark.parametrize(
+    ("kind", "default"),
+    [(msgspec.UnsetType, msgspec.UNSET), (OWN, OWN), (pydantic.MISSING, pydantic.MISSING)],
+    ids=["msgspec", "sentinel", "pydantic"],
+)
+def test_an_unset_value_is_not_described(
+    make_client: MakeClient, kind: Any, default: object
+) -> None:
     app = App()
 
-    @app.get("/")
-    def index(pieces: int | msgspec.UnsetType = msgspec.UNSET) -> None: ...
+    def index(pieces: Any = default) -> str:
+        return repr(pieces)
 
+    index.__annotations__["pieces"] = int | kind
+    app.get("/")(index)
     (pieces,) = app.openapi()["paths"]["/"]["get"]["parameters"]
-    assert pieces["schema"] == {"type": "integer"}
+    assert (pieces["schema"], pieces["required"]) == ({"type": "integer"}, False)
+    client = make_client(app)
+    answers = [client.get(path).text for path in ("/", "/?pieces=4")]
+    assert answers == [repr(default), "4"]
+    assert client.get("/?pieces=some").status_code == 400
 
 
 class Doc:

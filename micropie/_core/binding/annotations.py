@@ -170,11 +170,12 @@ def united(hint: Hint) -> tuple[object, ...]:
 
 
 def is_unset(kind: Hint) -> bool:
-    """Return whether a type is that of msgspec's ``UNSET``, or pydantic's ``MISSING``. They stand
-    for fields that aren't sent.
+    """Return whether a type is that of msgspec's ``UNSET``, or a sentinel (PEP 661), such as
+    pydantic's ``MISSING``. They stand for values that aren't sent.
     """
     place = getattr(kind, "__module__", ""), getattr(kind, "__name__", "")
-    return place in (("msgspec", "UnsetType"), ("pydantic_core", "MISSING"))
+    # The class has these names in typing_extensions, and in Python since 3.15.
+    return type(kind).__name__ in ("Sentinel", "sentinel") or place == ("msgspec", "UnsetType")
 
 
 def without_unset(hint: Hint) -> Hint:
