@@ -248,7 +248,11 @@ def _explained(failed: str) -> Iterator[None]:
             own = takewhile(lambda one: one[1] not in _FRAMEWORK, shown)
             shown = [one for one in own if one[1] not in _MACHINERY]
             raise CodeError(f"{error}\n{_formatted(shown).rstrip()}") from None
-        text = "".join(traceback.format_exception_only(error))
+        if isinstance(error, ModuleNotFoundError):
+            # Python 3.15 would import the package around the module again, which may fail again.
+            text = f"{type(error).__name__}: {error}"
+        else:
+            text = "".join(traceback.format_exception_only(error))
         if not isinstance(error, SyntaxError):  # its own text has the file and the line
             text = _formatted(shown or found) + text
         if isinstance(error, KeyError) and packages[-1] == "os":
