@@ -4,6 +4,7 @@ on this machine.
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import multiprocessing
 import os
@@ -76,7 +77,16 @@ def threads() -> Iterator[Executor]:
         yield executor
 
 
-@pytest.fixture(params=["threads", "processes", "dask"])
+@pytest.fixture(scope="module")
+def interpreters() -> Iterator[Executor]:
+    kind: Any = getattr(concurrent.futures, "InterpreterPoolExecutor", None)
+    if kind is None:
+        pytest.skip("Python has it since 3.14")
+    with kind(1) as executor:
+        yield executor
+
+
+@pytest.fixture(params=["threads", "processes", "interpreters", "dask"])
 def executor(request: pytest.FixtureRequest) -> Any:
     """Each in turn."""
     if request.param == "dask":
