@@ -17,6 +17,7 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 from micropie import App, HttpMiddleware, Request, get, post
 from micropie.cli.check import _notes
 from micropie.middleware import Compress, Timeout
+from tests.support.modules import made_module
 
 
 def unit(_: Request) -> Iterator[None]:
@@ -98,7 +99,7 @@ class Both(Page):
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    made = ModuleType("shop")
+    made = made_module("shop")
     monkeypatch.setitem(sys.modules, "shop", made)
     for cls in (Root, Shop, Page, Plain, Limited, Both):
         monkeypatch.setattr(cls, "__module__", "shop")

@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -35,7 +34,7 @@ from micropie.testing import TestClient
 from tests.support.commands import ended
 from tests.support.environment import ALONE, unmeasured
 from tests.support.errors import said
-from tests.support.modules import forget_temporary_modules
+from tests.support.modules import forget_temporary_modules, made_module
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -114,7 +113,7 @@ def imported(module: Module) -> Iterator[dict[str, Any]]:
     its author would.
     """
     if module.file is None:
-        made = ModuleType("documentation")
+        made = made_module("documentation")
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(sys.modules, made.__name__, made)  # where libraries look annotations up
             exec(compile(module.source, module.place, "exec", dont_inherit=True), vars(made))

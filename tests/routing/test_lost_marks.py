@@ -8,7 +8,7 @@ import functools
 import sys
 from collections.abc import Callable
 from textwrap import indent
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from micropie import App, SetupError, command, get, hidden, post, requires, route
 from micropie.middleware import RateLimit  # noqa: F401 - in a text below
 from tests.support.clients import MakeClient
+from tests.support.modules import made_module
 
 
 def members(request: Any) -> bool:
@@ -197,7 +198,7 @@ def members(request):
 
 
 def module_with(monkeypatch: pytest.MonkeyPatch, code: str) -> App:
-    module = ModuleType("shop")
+    module = made_module("shop")
     monkeypatch.setitem(sys.modules, "shop", module)
     exec(GUARDED + code, module.__dict__)
     app: App = module.__dict__["app"]

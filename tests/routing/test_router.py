@@ -16,7 +16,7 @@ from collections import UserDict
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import MethodType, ModuleType
+from types import MethodType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -43,6 +43,7 @@ from micropie.middleware import ProxyHeaders
 from micropie.sessions import InMemorySessionBackend
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
+from tests.support.modules import made_module
 
 
 def at(client: TestClient, target: str, method: str = "GET") -> httpx.Response:
@@ -617,7 +618,7 @@ def test_an_app_in_a_file_named_as_a_module_of_the_library_is_routable(
 def test_only_an_installed_package_s_own_applications_handle_requests(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = ModuleType("installed_shop")
+    installed = made_module("installed_shop")
     installed.__file__ = f"{sysconfig.get_path('purelib')}/installed_shop.py"
     monkeypatch.setitem(sys.modules, "installed_shop", installed)
     source = """
