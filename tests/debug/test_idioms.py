@@ -811,7 +811,9 @@ GET /?pie=a&pie=b -> got 2 values for pie, and takes the first: write pie: list[
 import sqlite3
 class Root(App):
     db = sqlite3.connect(':memory:')
-    async def index(self): return self.old()
+    async def index(self):
+        self.db.close()
+        return self.old()
     @hidden
     def old(self):
         raise sqlite3.ProgrammingError('SQLite objects created in a thread can only be used in')
