@@ -292,7 +292,10 @@ def test_the_readmes_have_a_word_limit() -> None:
     places = (ROOT / "compat", ROOT / "examples", ROOT / "findings")
     pages = [page for one in places for page in one.rglob("README.md") if "build" not in page.parts]
     assert len(pages) > 5
-    assert sum(len(page.read_text().split()) for page in pages) <= 6_000, (
+    lines = (line for page in pages for line in page.read_text().splitlines())
+    # the table of findings has a row for each program
+    words = sum(len(line.split()) for line in lines if not line.startswith("| ["))
+    assert words <= 4_050, (
         "shorten another sentence of the same page by as many words, without losing a fact"
     )
 
