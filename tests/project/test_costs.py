@@ -57,9 +57,9 @@ CALLS: dict[str, tuple[int, int]] = {
     "plain": (22, 52),
     "plain def": (56, 21),
     "json": (23, 53),
-    "path": (26, 56),
+    "path": (27, 57),
     "query": (41, 71),
-    "explicit": (41, 71),
+    "explicit": (42, 72),
     "form": (84, 118),  # an escaped value takes one call more, and a tenth of the time
     "json body": (59, 93),
     "dataclass": (61, 90),
@@ -67,19 +67,19 @@ CALLS: dict[str, tuple[int, int]] = {
     "dataclasses out": (112, 136),
     "models out": (59, 83),
     "models in": (85, 113),
-    "dataclasses refused": (506, 507),
-    "models refused": (198, 199),  # a constraint that pydantic checks has our sentence
+    "dataclasses refused": (507, 508),
+    "models refused": (199, 200),  # a constraint that pydantic checks has our sentence
     "upload": (242, 201),  # under ASGI the calls of the package that finds the parts count, too
     "session write": (115, 133),
     "session read": (58, 83),
     # an answer for which a cookie was read is private, and varies by it
-    "cookies": (73, 94),
+    "cookies": (74, 95),
     "template": (209, 61),
-    "static": (85, 94),
-    "304": (78, 89),
-    "404": (43, 46),
-    "405": (51, 54),  # an error asks whether its sentence is HTML already
-    "400": (48, 78),
+    "static": (86, 95),
+    "304": (79, 90),
+    "404": (44, 47),
+    "405": (52, 55),  # an error asks whether its sentence is HTML already
+    "400": (49, 79),
     "redirect": (42, 72),
     # under WSGI, one task awaits all async parts of a request with async hooks, and has to be told
     # the end; it takes a quarter less time than a task for each part, and more if it has to wait
@@ -101,9 +101,9 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "plain": (400, 740),
     "plain def": (910, 330),
     "json": (430, 770),
-    "path": (480, 820),
-    "query": (660, 1000),
-    "explicit": (840, 1180),
+    "path": (500, 840),
+    "query": (670, 1010),
+    "explicit": (860, 1200),
     "form": (1310, 1590),
     "json body": (1070, 1350),
     "dataclass": (1120, 1370),
@@ -114,15 +114,15 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     # an invalid object or array may be a part of a union
     "dataclasses refused": (8510, 8330),
     "models refused": (3120, 2940),
-    "upload": (3990, 2860),
-    "session write": (1760, 1950),  # a session knows the objects that parameters have for it
-    "session read": (960, 1200),
+    "upload": (3990, 2870),
+    "session write": (1760, 1960),  # a session knows the objects that parameters have for it
+    "session read": (960, 1210),
     "cookies": (1250, 1490),
-    "template": (1750, 830),
-    "static": (1390, 1350),
-    "304": (1290, 1250),
-    "404": (920, 750),
-    "405": (1090, 990),
+    "template": (1760, 830),
+    "static": (1400, 1360),
+    "304": (1310, 1270),
+    "404": (940, 760),
+    "405": (1110, 1010),
     "400": (930, 1230),
     "redirect": (760, 1110),  # a location that is no str is refused where it is raised
     "hooks": (1170, 3880),

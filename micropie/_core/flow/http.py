@@ -100,6 +100,7 @@ from micropie._core.routing import (
     NO_VALUES,
     Handover,
     Route,
+    RouteMatch,
     Site,
     config_of,
     delegate_route,
@@ -141,16 +142,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             exchange.route = route
             exchange.outside.update(route.for_tools)
         else:
-            exchange.config = site.config  # the error response needs it if ``find`` fails
-            route, arguments, values = site.find(request)
+            route, arguments, values = _find(site, request)
             is_bound = route.plain_args == len(arguments)
-            if exchange.method in ("HEAD", "OPTIONS"):  # ``find`` may have changed the case
-                exchange.answer.note_method()
-            if route.is_found:
-                exchange.route = route
-                exchange.outside.update(route.for_tools)
-            elif route.config.advisor is not None:
-                exchange.list_routes = site.entries
         exchange.config = config = route.config
         # 2. Hooks and session.
         if config.middlewares or config.sessions.opens_ahead:
@@ -160,11 +153,12 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             if method not in route.without_body:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run. Binding a large body may take long, so it is done in a thread.
-            if not is_bound:
-                if exchange.body.is_large:
-                    arguments = yield IO, route.bind, (request, arguments, values)
-                else:
-                    arguments = route.bind(request, arguments, values)
+            if is_bound:
+                pass
+            elif exchange.body.is_large:
+                arguments = yield IO, route.bind, (request, arguments, values)
+            else:
+                arguments = route.bind(request, arguments, values)
             if route.is_special or exchange.is_special:
                 result = yield from call_handler(request, route, arguments)
             elif route.step_kind is INLINE:
@@ -198,6 +192,29 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             arguments = ()  # a refusal's argument is its error
             del failure
     yield ANSWER, no_function, answer
+
+
+# -- stage 1 ---------------------------------------------------------------------------------------
+
+
+def _find(site: Site, request: Request) -> RouteMatch:
+    """Find the route of a request, and set what the exchange has to know of it.
+
+    Return the route, the segments of the path after the handler's name, and the values of the
+    wildcards.
+    """
+    exchange = request._exchange
+    exchange.config = site.config  # the error response needs it if ``find`` fails
+    found = site.find(request)
+    route = found[0]
+    if exchange.method in ("HEAD", "OPTIONS"):  # ``find`` may have changed the case
+        exchange.answer.note_method()
+    if route.is_found:
+        exchange.route = route
+        exchange.outside.update(route.for_tools)
+    elif route.config.advisor is not None:
+        exchange.list_routes = site.entries
+    return found
 
 
 # -- stage 2 ---------------------------------------------------------------------------------------
