@@ -597,6 +597,9 @@ def test_responses_are_sent_if_the_access_log_is_disabled(
 
     app = ours.Application(Root())
     monkeypatch.setattr(app.log.access_log, "disabled", True)
+    monkeypatch.setattr(
+        ours.engine, "watches_requests", False
+    )  # an earlier test may have subscribed
     assert not notes_requests(app.log)
     client = serve_ours(app)
     text = client.get("/text")
