@@ -810,7 +810,7 @@ GET /?pie=a&pie=b -> got 2 values for pie, and takes the first: write pie: list[
 # any: a connection of SQLite for all threads
 import sqlite3
 class Root(App):
-    db = sqlite3.connect(':memory:')
+    db = sqlite3.connect(':memory:', check_same_thread=False)
     async def index(self):
         self.db.close()
         return self.old()
