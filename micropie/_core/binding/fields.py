@@ -446,10 +446,17 @@ def rooted(field: Field) -> Field:
     """Return the field for the value of a RootModel, or another field unchanged."""
     if not getattr(field.kind, "__pydantic_root_model__", False):
         return field
-    names = (field.name, *field.others)
-    root = field_of(root_of(field.hint), names, field.attribute, field.required, field.default)
-    optional = field.optional or root.optional
-    return root._replace(optional=optional, omissible=field.omissible or root.omissible)
+    root = rooted(fields_of(field.kind)[0])
+    return field._replace(
+        hint=root.hint,
+        kind=root.kind,
+        optional=field.optional or root.optional,
+        omissible=field.omissible or root.omissible,
+        members=root.members,
+        elements=root.elements,
+        values=root.values,
+        is_json_text=root.is_json_text,
+    )
 
 
 def hints_inside(kind: object) -> Iterable[Hint]:
