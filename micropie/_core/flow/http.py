@@ -98,6 +98,7 @@ from micropie._core.http.headers import KnownHead, known_private, make_private
 from micropie._core.on_demand import module
 from micropie._core.routing import (
     NO_VALUES,
+    SEARCHED,
     Handover,
     Route,
     RouteMatch,
@@ -207,7 +208,7 @@ def _find(site: Site, request: Request) -> RouteMatch:
     exchange.config = site.config  # the error response needs it if ``find`` fails
     found = site.find(request)
     route = found[0]
-    if exchange.method in ("HEAD", "OPTIONS"):  # ``find`` may have changed the case
+    if exchange.method in SEARCHED:  # ``find`` may have changed the case
         exchange.answer.note_method()
     if route.is_found:
         exchange.route = route

@@ -37,7 +37,7 @@ from micropie._core.routing.config import (
     config_of,
     with_providers,
 )
-from micropie._core.routing.router import NO_VALUES, RouteMatch
+from micropie._core.routing.router import NO_VALUES, SEARCHED, RouteMatch
 from micropie._core.routing.routes import Route, checked_methods, place_of, route_of
 from micropie._core.routing.site import (
     Handover,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_VALUES",
+    "SEARCHED",
     "AppBase",
     "Application",
     "Config",

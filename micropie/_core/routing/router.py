@@ -55,6 +55,10 @@ RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
 
 NO_VALUES: Mapping[str, object] = {}
 
+# The methods for which ``exact`` has no routes. ``respond`` notes them where it searches for one,
+# because their responses differ from that to a GET.
+SEARCHED = "HEAD", "OPTIONS"
+
 # The search adds ``_SURPLUS`` to the set of refused methods if the path has more segments than a
 # handler found by its name takes as arguments.
 _SURPLUS = ""
@@ -269,8 +273,7 @@ class Router:
         places = [("", self.root)]
         for path, node in places:  # the list grows during the loop
             for method, route in node.routes.items():
-                # ``respond`` notes these methods only where it searches for a route
-                if method not in ("HEAD", "OPTIONS"):
+                if method not in SEARCHED:
                     self.exact[method][path or "/"] = route
             for method, route in node.takers().items():
                 if route.most_segments or route.by_position:
