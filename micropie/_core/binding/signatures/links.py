@@ -119,9 +119,14 @@ def _fields(name: str, value: object, maker: Maker) -> Iterator[tuple[str, str]]
                 raise ValueError(f"no link can contain {field.attribute!r} of a {kind.__name__}")
     for written, member in members.items():
         known = fields.get(written)
-        is_none = member is None and known is not None and known.default is not None
         # no text is an empty collection
-        if is_none and known and known.optional and known.elements is None:
+        if (
+            known
+            and known.optional
+            and known.elements is None
+            and member is None
+            and known.default is not None
+        ):
             yield known.name, ""
         else:
             yield from _of_field(written, known, member, own)
