@@ -26,7 +26,8 @@
 #
 # Tests run in WORKERS processes (WORKERS=4 make test): three on two processors, because a test and its application wait for
 # each other, and four for tests that wait for servers and other processes. Each gets a run of neighbouring tests, which
-# share servers, and then takes some from those that are not done (worksteal).
+# share servers, and then takes some from those that are not done (worksteal). Where tests start no process, each collects
+# and runs a share of the files instead (tests/support/shares.py).
 #
 # make check runs the tests of the folders in CORE, below, and those that have worlds (tests/support/plugin.py) only in one of
 # them. These folders need no server and wait for little; they are what every request passes through.
@@ -48,7 +49,9 @@ EVERYTHING := ./swagger-ui --editable $(if $(FREE_THREADED),. --prefer-binary --
 LINT = $(BIN)/ruff check && $(BIN)/ruff format --check$(if $(FREE_THREADED),, && $(BIN)/lint-imports)
 # What has pytest measure: `make coverage` sets it.
 COVERAGE :=
-PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(COVERAGE) $(OPTIONS)
+DIST = worksteal
+test test-compat: DIST = each
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=$(DIST) $(COVERAGE) $(OPTIONS)
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .PHONY: run check types test test-compat test-servers coverage test-all docs format release clean

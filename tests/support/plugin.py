@@ -23,7 +23,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Set
 from contextlib import suppress
 from functools import partialmethod
 from importlib import import_module
@@ -51,6 +51,7 @@ from tests.support.left_out import IS_FREE_THREADED, LEFT_OUT, lacking
 from tests.support.processes import PLACES, Guard, is_chosen, mark
 from tests.support.redis_server import redis_server
 from tests.support.selection import WORLDS, chosen_cases, world_of, worlds_of
+from tests.support.shares import Total, shared_out, sizes_below
 
 # A shell's background job ignores SIGINT, and so would the servers that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -101,6 +102,7 @@ def leave_the_collector_alone() -> None:
 
 REDIS_CLIENTS: list[RedisClient] = []
 GUARD = Guard()
+ELSEWHERE = pytest.StashKey[Set[Path]]()  # the test files that other workers collect
 STARTED_AGAIN = "started again"  # a property of a test's report
 
 
@@ -291,14 +293,19 @@ def _needs(name: str) -> str:
     return f"needs {name}, which has no build for this Python"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist how tests are distributed, which it can't ask."""
+    node.workerinput["dist"] = node.config.getoption("dist")
+
+
 @pytest.hookimpl(trylast=True)  # when coverage has begun
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
-    is_worker, starts_workers = (
-        hasattr(config, "workerinput"),
-        config.getoption("dist", "no") != "no",
-    )
-    config.pluginmanager.register(Measuring(runs_tests=is_worker or not starts_workers))
+    is_worker, dist = hasattr(config, "workerinput"), config.getoption("dist", "no")
+    config.pluginmanager.register(Measuring(runs_tests=is_worker or dist == "no"))
+    if dist == "each":
+        config.pluginmanager.register(Total(session))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -314,10 +321,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no test of a folder that ``--processes=none`` leaves out."""
+    """Import no test of a folder that ``--processes=none`` leaves out, nor of the share of another
+    worker.
+    """
     name = collection_path.relative_to(ROOT).as_posix()
     is_left_out = config.getoption("--processes") == "none" and f"{name}/".startswith(PLACES)
-    return True if is_left_out else None
+    is_elsewhere = config.stash.get(ELSEWHERE, frozenset())
+    return True if is_left_out or collection_path in is_elsewhere else None
 
 
 # the choice before the order is shuffled, the order after it
@@ -442,7 +452,14 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     the time.
     """
     gc.disable()
-    import_share((ROOT / name).resolve() for name in session.config.args)
+    folders = [(ROOT / name).resolve() for name in session.config.args]
+    worker = getattr(session.config, "workerinput", {})
+    if worker.get("dist") == "each":
+        shares = shared_out(sizes_below(folders), worker["workercount"])
+        own = int(worker["workerid"].removeprefix("gw"))
+        session.config.stash[ELSEWHERE] = {path for path in shares if shares[path] != own}
+    else:
+        import_share(folders)
     try:
         return (yield)
     finally:
