@@ -139,12 +139,12 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         result = None
         if route is not None:
             arguments, values = (), NO_VALUES
-            is_bound = not route.plain_args
+            must_bind: object = route.plain_args
             exchange.route = route
             exchange.outside.update(route.for_tools)
         else:
             route, arguments, values = _find(site, request)
-            is_bound = route.plain_args == len(arguments)
+            must_bind = route.plain_args != len(arguments)
         exchange.config = config = route.config
         # 2. Hooks and session.
         if config.middlewares or config.sessions.opens_ahead:
@@ -154,7 +154,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             if method not in route.without_body:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run. Binding a large body may take long, so it is done in a thread.
-            if is_bound:
+            if not must_bind:
                 pass
             elif exchange.body.is_large:
                 arguments = yield IO, route.bind, (request, arguments, values)
