@@ -176,8 +176,9 @@ class Changes:
         changed its values.
         """
         self.was_applied = True
-        kept = {} if self.emptied else stored
-        data = {key: value for key, value in kept.items() if key not in self.deletions}
+        data = {} if self.emptied else {**stored}
+        for key in self.deletions:
+            data.pop(key, None)
         data.update(self.values)
         for key, functions in self.updates.items():
             value = data.get(key)

@@ -79,11 +79,12 @@ class InMemorySessionBackend(SessionBackend):
             # Copy the data first if there are functions passed to ``update_atomic``, which may
             # change the values.
             data = changes.apply(copied(stored) if changes.updates else stored)
-            return copied(self._replace(session_id, changes.new_id or session_id, data, timeout))
+            self._replace(session_id, changes.new_id or session_id, data, timeout)
+            return data
 
-    def _replace(self, old_id: str, new_id: str, data: SessionData, timeout: int) -> SessionData:
-        """Delete the session ``old_id``, store a copy of ``data`` as ``new_id``, and return the
-        copy. Then delete expired sessions.
+    def _replace(self, old_id: str, new_id: str, data: SessionData, timeout: int) -> None:
+        """Delete the session ``old_id``, and store a copy of ``data`` as ``new_id``. Then delete
+        expired sessions.
         """
         # Store what JSON would return, so that values that work here also work in SQLite and Redis.
         stored = serializer.as_loaded(data)
@@ -99,4 +100,3 @@ class InMemorySessionBackend(SessionBackend):
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:
                 break
             del self._sessions[oldest]
-        return stored
