@@ -75,9 +75,13 @@ class RedisSessionBackend(SessionBackend):
 
     def _merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
-        owner, failures = secrets.token_hex(8), 0
-        with self._redis.reached() as client:
-            stored = client.get(old)
+        owner = secrets.token_hex(8)
+        # The text that was loaded before the handler ran saves a GET. Another request may have
+        # replaced it since then, so a first failure doesn't count.
+        stored, failures = getattr(changes.loaded, "text", None), -1
+        if stored is None:
+            with self._redis.reached() as client:
+                stored, failures = client.get(old), 0
         while loaded := serializer.loads_stored(stored):
             data = changes.apply(loaded)
             claim = _CLAIM if failures >= _PATIENCE else ""
@@ -90,6 +94,7 @@ class RedisSessionBackend(SessionBackend):
             # succeeds, and a random delay separates the others.
             failures += 1
             time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - not a secret
+        changes.was_applied = False  # at most to the text that was stored before
         return {}
 
     def ping(self) -> None:

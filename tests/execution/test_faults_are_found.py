@@ -190,8 +190,8 @@ FAULTS = {
     ),
     "a change discards what others have stored": Fault(
         "_core/http/session.py",
-        "        kept = {} if self.emptied else stored\n",
-        "        kept: dict[str, object] = {}\n",
+        "        data = {} if self.emptied else {**stored}\n",
+        "        data: dict[str, object] = {}\n",
         SESSIONS,
         "asyncio-memory and not many",
     ),

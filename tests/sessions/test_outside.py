@@ -564,6 +564,24 @@ def test_redis_keeps_a_session_until_it_expires(redis_url: str) -> None:
     backend.close()
 
 
+def test_redis_loads_a_session_once_for_a_change(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = RedisSessionBackend(redis_url, prefix="once:")
+    backend.save("id", {"n": 1}, 60)
+    early, late = (Session("id", backend.load("id")) for _ in range(2))
+    monkeypatch.setattr(backend._redis._client(), "get", None)
+    early["n"] = 2
+    late["m"] = 3
+    assert backend.merge("id", early.changes(), 60) == {"n": 2}
+    # what it has loaded is stored no longer
+    assert backend.merge("id", late.changes(), 60) == {"n": 2, "m": 3}
+    backend.save("id", {}, 60)
+    changes = late.changes()
+    assert (backend.merge("id", changes, 60), changes.was_applied) == ({}, False)
+    backend.close()
+
+
 def test_redis_merges_again_when_another_writer_was_faster(redis_url: str) -> None:
     backend = RedisSessionBackend(redis_url, prefix="race:")
     backend.save("id", {"n": 1}, 60)

@@ -157,6 +157,8 @@ class Changes:
     - ``new_id``: None to keep the id. Otherwise, the id under which to store the result; the data
       under the old id is deleted.
     - ``check``: called with the result; raises ``ResponseError`` if the result must not be stored.
+    - ``loaded``: what the backend returned when the session was loaded. By now, other data may be
+      stored.
     - ``was_applied``: whether the session was still stored.
     """
 
@@ -166,6 +168,7 @@ class Changes:
     emptied: bool = False
     new_id: str | None = None
     check: Callable[[SessionData], object] | None = None
+    loaded: SessionData | None = None
     was_applied: bool = field(default=False, init=False)
 
     def apply(self, stored: Mapping[str, object]) -> SessionData:
@@ -274,7 +277,7 @@ class Session(dict[str, Any]):
             or (
                 # equal data may be stored in another way, or be the result of an update
                 self._may_look_equal
-                and (not _is_same(dict(self), self._loaded) or bool(self.changes().updates))
+                and (not _is_same(dict(self), dict(self._loaded)) or bool(self.changes().updates))
             )
         )
 
@@ -360,7 +363,8 @@ class Session(dict[str, Any]):
             if key not in updates
             and (key not in loaded or loaded[key] != value or not _is_same(value, loaded[key]))
         }
-        return Changes(values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared)
+        gone = frozenset(loaded.keys() - self.keys())
+        return Changes(values, gone, updates, self._is_cleared, loaded=loaded)
 
     def reload(self, stored: SessionData) -> None:
         """Replace the loaded data with ``stored``, the data that is stored now, and keep this

@@ -64,6 +64,14 @@ def loads(text: str | bytes | None) -> dict[str, object]:
     return data
 
 
+class Stored(dict[str, object]):
+    """The data of a session, for a single request, with the ``text`` from which it was decoded."""
+
+    __slots__ = ("text",)
+
+    text: str | bytes | None
+
+
 def loads_stored(text: str | bytes | None) -> dict[str, object]:
     """Return stored data like ``loads``, or ``{}`` if it can't be read, for example because another
     program has stored it. Backends then keep it, and the visitor gets a new session.
@@ -74,7 +82,9 @@ def loads_stored(text: str | bytes | None) -> dict[str, object]:
         problem = str(error)
     else:
         if isinstance(data, dict):
-            return data
+            stored = Stored(data)
+            stored.text = text
+            return stored
         problem = f"it is a {type(data).__name__}, not a dict"
     logger.warning(
         "a stored session can't be read: the visitor gets a new session, and the stored one is "

@@ -16,6 +16,7 @@ from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies
 from micropie._core.http.settings import Settings
 from micropie._core.on_demand import module, pattern
 from micropie._core.sessions.backend import SessionBackend
+from micropie._core.sessions.serializer import Stored
 
 # The ids that this module creates have 256 bits, in 43 characters. Ids from the setting
 # ``session_id_factory`` may have up to 256 printable ASCII characters.
@@ -134,7 +135,9 @@ class SessionStore:
         # cookie would know the session's id.
         if not data:
             return Session()
-        return Session(session_id, data if self._shares_data else deepcopy(dict(data)))
+        if not self._shares_data and data.__class__ is not Stored:
+            data = deepcopy(dict(data))
+        return Session(session_id, data)
 
     def close(self, session: Session, exchange: Exchange) -> Flow[str | None]:
         """Save a session that has changed. Return the Set-Cookie value to send, or None."""

@@ -24,7 +24,7 @@ def test_redis_load_per_request_and_message_matches_the_docs(
     assert numbers == {
         "has no session": 0,
         "has a session": 1,  # GET
-        "changes its session": 7,  # GET twice, and a script with five
+        "changes its session": 6,  # GET, and a script with five
         "says a message": 5,  # a script with three, and PUBLISH
         LIMITED: 4,  # a script with three
     }
