@@ -39,7 +39,7 @@ close frame, because it runs after every handler.
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from math import inf
 from typing import Any, Never, NoReturn
@@ -408,9 +408,11 @@ class Connection(Progress):
                 else:
                     self._stop_reading = self._tasks.start_soon(self._read)
 
-    async def _accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
+    def _accept(
+        self, subprotocol: str | None, headers: HeaderPairs
+    ) -> Coroutine[object, object, None]:
         self.step(ACCEPT, "accept")
-        await self.send(
+        return self.send(
             "accept",
             {
                 "type": "websocket.accept",
