@@ -70,7 +70,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "dataclasses refused": (507, 508),
     "models refused": (199, 200),  # a constraint that pydantic checks has our sentence
     "upload": (242, 201),  # under ASGI the calls of the package that finds the parts count, too
-    "session write": (115, 133),
+    "session write": (111, 129),
     "session read": (58, 83),
     # an answer for which a cookie was read is private, and varies by it
     "cookies": (74, 95),
@@ -101,32 +101,32 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "plain": (400, 740),
     "plain def": (910, 330),
     "json": (430, 770),
-    "path": (500, 840),
-    "query": (670, 1010),
-    "explicit": (860, 1200),
+    "path": (500, 830),
+    "query": (660, 1000),
+    "explicit": (860, 1190),
     "form": (1310, 1590),
-    "json body": (1070, 1350),
+    "json body": (1060, 1340),
     "dataclass": (1120, 1370),
     "null": (510, 830),
     "dataclasses out": (2030, 2310),
     "models out": (1070, 1360),
-    "models in": (1630, 1860),
+    "models in": (1620, 1850),
     # an invalid object or array may be a part of a union
-    "dataclasses refused": (8510, 8330),
-    "models refused": (3120, 2940),
-    "upload": (3990, 2870),
-    "session write": (1760, 1960),  # a session knows the objects that parameters have for it
+    "dataclasses refused": (8500, 8320),
+    "models refused": (3110, 2930),
+    "upload": (3990, 2860),
+    "session write": (1720, 1910),  # a session knows the objects that parameters have for it
     "session read": (960, 1210),
-    "cookies": (1250, 1490),
-    "template": (1760, 830),
+    "cookies": (1250, 1480),
+    "template": (1750, 830),
     "static": (1400, 1360),
     "304": (1310, 1270),
-    "404": (940, 760),
+    "404": (930, 760),
     "405": (1110, 1010),
     "400": (930, 1230),
-    "redirect": (760, 1110),  # a location that is no str is refused where it is raised
+    "redirect": (760, 1100),  # a location that is no str is refused where it is raised
     "hooks": (1170, 3880),
-    "error handler": (2260, 3080),
+    "error handler": (2250, 3070),
     # under WSGI, they are joined before they are transformed; with a busy machine, the thread that
     # waits for them takes up to 35 instructions more
     "10 chunks": (2060, 3080),
@@ -135,7 +135,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "3 events": (4200, 3080),
     "mounted Flask": (3130, 5210),
     "mounted ASGI": (2490, 3220),
-    "WebSocket echo": (2920, 0),
+    "WebSocket echo": (2910, 0),
 }
 
 MOUNTED = ("mounted Flask", "mounted ASGI")
