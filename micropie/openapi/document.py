@@ -354,8 +354,8 @@ class Builder:
         that each member requires are required. Return None for another type.
         """
         members = self._resolved(schema)
-        stated = members.get("oneOf") or members.get("anyOf") or [members]
-        union = [self._fields_of(one) for one in stated]
+        stated = members.get("oneOf") or members.get("anyOf")
+        union = [*map(self._sent_fields, stated)] if stated else [self._fields_of(members)]
         known = [one for one in union if one is not None]
         if len(known) < len(union):
             return None

@@ -6,12 +6,15 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import date
 from decimal import Decimal
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pydantic
 import pydantic.dataclasses
@@ -53,6 +56,11 @@ class Silent:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
         return core_schema.no_info_plain_validator_function(lambda text: cls())
+
+
+class Half(Enum):
+    HALF = 0.5
+    WHOLE = "whole"
 
 
 def no_words(value: int) -> int:
@@ -462,6 +470,83 @@ class EvenDataclass:
         return Even.check(n)
 
 
+T = TypeVar("T")
+
+
+@pydantic.dataclasses.dataclass
+class Crate(Generic[T]):
+    item: T
+    others: list[T] = pydantic.Field(default_factory=list, alias="more")
+
+
+@pydantic.dataclasses.dataclass
+class Host:
+    """msgspec can't read these fields."""
+
+    address: IPv4Address | IPv6Address
+    share: InitVar[float] = 0.5
+    half: Half = Half.HALF
+    is_known: bool = pydantic.Field(default=False, init=False)
+
+    def __post_init__(self, share: float) -> None:
+        self.is_known = share == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "form", "result", "wrong"),
+    [
+        (
+            Crate[date],
+            {"item": "2026-01-31", "more": ["2026-02-01"]},
+            {"item": "2026-01-31", "more": ["2026-02-01"]},
+            {"item": "2026-01-31", "more": ["2026-02-01"]},
+            {"item": "x", "more": ["2026-02-01", "y"]},
+        ),
+        (
+            Crate[Crate[int]],
+            {"item": {"item": 1, "more": [2]}, "more": []},
+            {"item.item": "1", "item.more": "2"},
+            {"item": {"item": 1, "more": [2]}, "more": []},
+            {"item": {"item": "x"}},
+        ),
+        (
+            Host,
+            {"address": "::1", "share": 1, "half": "whole"},
+            {"address": "::1", "share": "1", "half": "whole"},
+            {"address": "::1", "half": "whole", "is_known": True},
+            {"address": "x", "half": 2},
+        ),
+    ],
+)
+def test_pydantic_reads_the_fields_of_its_dataclasses(
+    make_client: MakeClient, kind: Any, sent: Any, form: Any, result: Any, wrong: Any
+) -> None:
+    app = App(errors="json")
+
+    def page(body: Any) -> Any:
+        return body
+
+    page.__annotations__ = {"body": kind, "return": kind}
+    app.post("/page")(page)
+    client = make_client(app)
+    assert client.post("/page", json=sent).json() == result
+    assert client.post("/page", data=form).json() == result
+    assert client.post("/page", json=wrong).status_code == 400
+    document = app.openapi()
+    assert not [*OpenAPIV31SpecValidator(document).iter_errors()]
+    operation = document["paths"]["/page"]["post"]
+    for value, where in (
+        (sent, operation["requestBody"]),
+        (result, operation["responses"]["200"]),
+    ):
+        schema = where["content"]["application/json"]["schema"]
+        jsonschema.validate(
+            value,
+            {**schema, "components": document["components"]},
+            cls=jsonschema.Draft202012Validator,
+        )
+
+
 class StructWithModel(msgspec.Struct):
     even: Even | None = None
 
@@ -477,9 +562,6 @@ class StructWithNumber(msgspec.Struct):
 @attrs.define
 class AttrsWithDataclass:
     evens: list[EvenDataclass]
-
-
-T = TypeVar("T")
 
 
 class Held(msgspec.Struct, Generic[T]):

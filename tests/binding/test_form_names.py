@@ -407,6 +407,49 @@ class AliasedDataclass:
     opens_at: time = pydantic.Field(default=time(9), alias="opensAt")
 
 
+class Older(pydantic.BaseModel):
+    """Older than the class that it names, so pydantic has not given that field its alias yet."""
+
+    model_config = pydantic.ConfigDict(alias_generator=to_camel)
+
+    some_ids: "list[Younger]"
+    is_gift: bool = True
+
+
+class OlderWithPrefix(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(
+        alias_generator=pydantic.AliasGenerator(
+            alias=to_camel, validation_alias=lambda name: f"p-{name}"
+        )
+    )
+
+    some_ids: "list[Younger]"
+    is_gift: bool = True
+
+
+class Younger(pydantic.BaseModel):
+    number: int
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        (Older, {"someIds[0].number": "5"}),
+        (OlderWithPrefix, {"p-some_ids[0].number": "5"}),
+    ],
+)
+def test_a_field_of_a_later_class_has_the_alias_of_the_generator(
+    make_client: MakeClient, kind: Any, form: dict[str, str]
+) -> None:
+    app = App()
+
+    @app.post("/order")
+    def order(order: kind) -> list[Any]:
+        return [order.some_ids, order.is_gift]
+
+    assert make_client(app).post("/order", data=form).json() == [[{"number": 5}], False]
+
+
 CAMEL = ("someIds", "isGift", "firstDay", "opensAt")
 SNAKE = ("some_ids", "is_gift", "first_day", "opens_at")
 

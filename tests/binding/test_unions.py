@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any, Literal, TypedDict
 
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pytest
 from pydantic import AliasPath, BaseModel, Discriminator, Field, RootModel, Tag
@@ -137,6 +139,127 @@ def test_a_discriminator_reduces_errors_to_one(make_client: MakeClient) -> None:
     assert answer.status_code == 400
     assert answer.json()["detail"].count("is invalid") == 1
     assert "'car', 'bike'" in answer.json()["detail"]
+
+
+class Form(Enum):
+    ROUND = "round"
+    SQUARE = "square"
+
+
+class Tart(BaseModel):
+    form: Literal[Form.ROUND]
+    slices: int = 8
+
+
+class Slab(BaseModel):
+    form: Literal[Form.SQUARE]
+    is_cut: bool = False
+
+
+class Black(BaseModel):
+    drink: Literal["coffee"]
+    colour: Literal["black"]
+    spoons: int = 0
+
+
+class White(BaseModel):
+    drink: Literal["coffee"]
+    colour: Literal["white"]
+
+
+class Water(BaseModel):
+    drink: Literal["water"]
+
+
+Baked = Annotated[Tart | Slab, Field(discriminator="form")]
+Coffee = Annotated[Black | White, Field(discriminator="colour")]
+Drink = Annotated[Coffee | Water, Field(discriminator="drink")]
+
+
+class Meal(BaseModel):
+    baked: Baked
+    drinks: list[Drink] = []
+
+
+class Cafe(App):
+    @post
+    def baked(self, baked: Baked) -> Baked:
+        return baked
+
+    @post
+    def drink(self, drink: Drink) -> Drink:
+        return drink
+
+    @post
+    def meal(self, meal: Meal) -> Meal:
+        return meal
+
+    def found(self, *, drink: Annotated[Drink, Query()], baked: Annotated[Baked, Query()]) -> Any:
+        return [drink, baked]
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "form"),
+    [
+        ("/baked", {"form": "round", "slices": 4}, {"form": "round", "slices": "4"}),
+        ("/baked", {"form": "square", "is_cut": True}, {"form": "square", "is_cut": "on"}),
+        (
+            "/drink",
+            {"drink": "coffee", "colour": "black", "spoons": 2},
+            {"drink": "coffee", "colour": "black", "spoons": "2"},
+        ),
+        ("/drink", {"drink": "water"}, {"drink": "water"}),
+        (
+            "/meal",
+            {
+                "baked": {"form": "round", "slices": 8},
+                "drinks": [{"drink": "coffee", "colour": "white"}, {"drink": "water"}],
+            },
+            {
+                "baked.form": "round",
+                "drinks[0].drink": "coffee",
+                "drinks[0].colour": "white",
+                "drinks[1].drink": "water",
+            },
+        ),
+    ],
+)
+def test_a_member_is_chosen_by_members_of_an_enum_or_by_several_tags(
+    make_client: MakeClient, path: str, sent: Any, form: dict[str, str]
+) -> None:
+    app = Cafe()
+    client = make_client(app)
+    assert client.post(path, json=sent).json() == sent
+    assert client.post(path, data=form).json() == sent
+    document = app.openapi()
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    schemas = [one["schema"] | {"components": document["components"]} for one in content.values()]
+    assert len(schemas) == 2
+    for schema in schemas:
+        jsonschema.validate(sent, schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_a_wrong_tag_of_several_is_the_only_error(make_client: MakeClient) -> None:
+    client = make_client(Cafe(errors="json"))
+    for path, sent, name in (
+        ("/drink", {"drink": "coffee", "colour": "red"}, "colour"),
+        ("/drink", {"drink": "tea"}, "drink"),
+        ("/baked", {"form": "oval"}, "form"),
+        ("/baked", {"form": "square", "is_cut": "x"}, "is_cut"),
+    ):
+        answer = client.post(path, json=sent)
+        assert answer.status_code == 400
+        assert [one["field"] for one in answer.json()["errors"]] == [name]
+
+
+def test_links_have_the_tags_of_all_unions(make_client: MakeClient) -> None:
+    app = Cafe()
+    drink = Black(drink="coffee", colour="black", spoons=1)
+    link = app.url_for("found", drink=drink, baked=Tart(form=Form.ROUND))
+    assert make_client(app).get(link).json() == [
+        {"drink": "coffee", "colour": "black", "spoons": 1},
+        {"form": "round", "slices": 8},
+    ]
 
 
 def test_a_query_can_be_a_union(make_client: MakeClient) -> None:

@@ -161,15 +161,18 @@ def is_pydantic(annotation: object) -> TypeGuard[Any]:
     """Return whether an annotation is a pydantic model or one of pydantic's dataclasses, without
     importing pydantic.
     """
-    return "__pydantic_serializer__" in getattr(annotation, "__dict__", ())
+    return "__pydantic_serializer__" in getattr(owner_of(annotation), "__dict__", ())
 
 
 def members_of(annotation: object) -> tuple[type, ...]:
     """Return the members of a union of structures, without None. If the annotation is itself a
     structure, return a tuple with only that structure. Return () for any other annotation.
     """
-    members = tuple(map(_unannotated, united(_unannotated(annotation))))
-    return members if all(map(is_structure, members)) else ()
+    members = united(_unannotated(annotation))
+    if len(members) > 1:
+        found = [*map(members_of, members)]
+        return (*chain(*found),) if all(found) else ()
+    return (kind,) if is_structure(kind := members[0]) else ()
 
 
 def tag_of(structure: object) -> dict[str, object]:
@@ -191,7 +194,10 @@ def chosen(
         tags: Mapping[str, Sequence[object]] = {name: (value,) for name, value in tag.items()}
         if not tag and len(structures) > 1:
             literals = (field for field in fields_of(one) if get_origin(field.kind) is Literal)
-            tags = {field.name: get_args(field.kind) for field in literals}
+            tags = {
+                field.name: [getattr(one, "value", one) for one in get_args(field.kind)]
+                for field in literals
+            }
         found = [str(document[name]) in map(str, tags[name]) for name in tags if name in document]
         if all(found) and (found or len(structures) == 1):
             return one, tag if found else {}
@@ -251,32 +257,30 @@ def structure_name(structure: object) -> str:
 @lru_cache(maxsize=256)
 def fields_of(structure: type) -> Sequence[Field]:
     """Return the fields of a structure."""
-    if is_pydantic(structure) and not dataclasses.is_dataclass(structure):
-        late = _late_hints(structure)
+    if is_pydantic(structure):
+        owner: Any = owner_of(structure)
+        infos = getattr(owner, "model_fields", getattr(owner, "__pydantic_fields__", {}))
+        late, given = _late_hints(structure, infos), _types_for(structure)
         found = [
             (
                 name,
-                _names_in(structure, name, one.validation_alias),
-                late.get(name, one.annotation),
+                _names_in(owner, name, one.validation_alias),
+                late.get(name) or with_types(one.annotation, given),
                 one.metadata,
                 one.is_required(),
                 one.default,
             )
-            for name, one in structure.model_fields.items()
+            for name, one in infos.items()
+            if getattr(one, "init", None) is not False  # of a dataclass
         ]
     else:
         hints = hints_of_class(structure)
-        aliased = getattr(structure, "__pydantic_fields__", {})  # those of a pydantic dataclass
         # The default of a dataclass's field may be pydantic's Field, whose constraints are used:
         # ``pieces: int = Field(gt=0)``.
         found = [
             (
                 one.name,
-                _names_in(
-                    structure,
-                    one.encode_name,
-                    getattr(aliased.get(one.name), "validation_alias", None),
-                ),
+                [one.encode_name],
                 hints[one.name],
                 [one.default] if type(one.default).__name__ == "FieldInfo" else [],
                 one.required,
@@ -296,6 +300,11 @@ def _names_in(structure: object, name: str, alias: object) -> Sequence[str]:
     itself if it is one of several aliases, comes first.
     """
     config = getattr(structure, "model_config", getattr(structure, "__pydantic_config__", {}))
+    generator = config.get("alias_generator")
+    if alias is None and generator is not None:  # not called yet for the name of a later class
+        generate = getattr(generator, "generate_aliases", lambda one: [generator(one), None])
+        stated, alias, *_ = generate(name)
+        alias = alias or stated
     found = [one for one in getattr(alias, "choices", [alias]) if isinstance(one, str)]
     found.sort(key=lambda one: one != name)
     if config.get("validate_by_alias") is False:
@@ -305,14 +314,14 @@ def _names_in(structure: object, name: str, alias: object) -> Sequence[str]:
     return [*dict.fromkeys(found)]
 
 
-def _late_hints(model: Any) -> Mapping[str, Hint]:
+def _late_hints(model: type, infos: Mapping[str, Any]) -> Mapping[str, Hint]:
     """Return the annotations of a pydantic model by name if the model is older than a class that it
-    names, because ``model_fields`` contains such a name unevaluated. Otherwise return {}.
+    names, because ``infos``, its fields, contain such a name unevaluated. Otherwise return {}.
 
     ``model_rebuild()`` would evaluate it, but it changes the model: pydantic may then refuse the
     unions that contain it.
     """
-    stated = [one.annotation for one in model.model_fields.values()]
+    stated = [one.annotation for one in infos.values()]
     kinds = chain.from_iterable(map(written_kinds, stated))
     if any(isinstance(kind, str | ForwardRef) for kind in kinds):
         with suppress(*UNREADABLE):  # pydantic itself finds classes inside of a function

@@ -179,6 +179,9 @@ class Reading:
         converters = [converter_for(union, self._own)]
         if self._is_pydantics:  # which writes an Enum's values, whatever encoders there are
             converters.append(converter_for(union, self._own._replace(encoders={})))
+        # pydantic takes only the members themselves for a Literal of them; msgspec refuses those of
+        # some enumerations
+        is_literal = self._is_pydantics and not any(map(is_enum, kinds))
         is_closed = not self._is_pydantics and any(
             is_enum(one) and self._own.encoder_of(one) is not None for one in kinds
         )
@@ -189,8 +192,7 @@ class Reading:
             def read(value: object) -> object:
                 try:
                     made = first_that_fits(converts, value)
-                    # msgspec refuses the members of some enumerations
-                    return made.value if isinstance(made, Enum) else made
+                    return made.value if isinstance(made, Enum) and not is_literal else made
                 except ValueError:
                     if problem:
                         raise ValueError(problem) from None
