@@ -19,6 +19,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import attrs
 import msgspec
 import orjson
 import pydantic
@@ -111,6 +112,17 @@ class Struct(msgspec.Struct, rename="camel", tag=True):
     first_name: str
     content: Any = None
     unset: int | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass
+class Sparse:
+    a: int | msgspec.UnsetType = msgspec.UNSET
+    b: int | None = None
+
+
+SparseAttrs = attrs.make_class(
+    "SparseAttrs", {"a": attrs.field(default=msgspec.UNSET), "b": attrs.field(default=None)}
+)
 
 
 @pydantic.dataclasses.dataclass
@@ -256,6 +268,8 @@ WRITTEN: list[tuple[Any, str]] = [
         '[{"when":"2024-02-29T12:00:00.000005","inner":{"x":1,"_hidden":2,"tags":[]}}]',
     ),
     (Struct("Ann"), '{"type":"Struct","firstName":"Ann","content":null}'),
+    ([Sparse(), Sparse(1)], '[{"b":null},{"a":1,"b":null}]'),
+    ([SparseAttrs(), SparseAttrs(1)], '[{"b":null},{"a":1,"b":null}]'),
     (
         Struct("Ann", [NOON, Decimal("1.0"), Point(1), {ID: Text("x")}, Model(when=NOON)]),
         '{"type":"Struct","firstName":"Ann","content":["2024-02-29T12:00:00.000005","1.0",'

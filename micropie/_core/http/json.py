@@ -479,9 +479,16 @@ def _conversion_of(kind: type) -> Encoder | None:
     if _is_pydantic_dataclass(kind):
         return None
     if is_dataclass(kind) or hasattr(kind, "__attrs_attrs__"):
-        names = [field.name for field in declared_fields(kind)]
-        read = _reader(names)
-        return lambda value: dict(zip(names, read(value), strict=True))
+        defaults = {field.name: type(field.default) for field in declared_fields(kind)}
+        read = _reader([*defaults])
+        unset = [one for one in defaults.values() if one.__name__ == "UnsetType"]
+        if unset:
+            return lambda value: {
+                name: one
+                for name, one in zip(defaults, read(value), strict=True)
+                if type(one) not in unset
+            }
+        return lambda value: dict(zip(defaults, read(value), strict=True))
     if hasattr(kind, "__struct_fields__"):
         return _struct(kind)
     if hasattr(kind, "model_dump"):

@@ -17,11 +17,10 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Iterator,
-    Mapping,
     Sequence,
-    Set,
 )
 from datetime import datetime
 from functools import lru_cache
@@ -394,7 +393,7 @@ _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
         "stream",  # a file
         lambda kind: callable(read := getattr(kind, "read", None)) and reads_file(read, 2),
     ),
-    ("json", lambda kind: issubclass(kind, (Mapping, Sequence, Set))),
+    ("json", lambda kind: issubclass(kind, Collection)),
     ("", lambda kind: kind is object or bool(getattr(kind, "__abstractmethods__", None))),
 )
 
