@@ -39,6 +39,16 @@ class Filter:
     most: int = 10
 
 
+@dataclass
+class Place:
+    street: str
+
+
+@dataclass
+class Placed:
+    place: Place
+
+
 class Shop(App):
     def header(self, name: str, token: Annotated[str, Header("X-Token")]) -> Any:
         return [name, token]
@@ -82,6 +92,9 @@ class Shop(App):
 
     def without(self, wanted: Annotated[Most | None, Query()]) -> Any:
         return str(wanted and wanted.most)
+
+    def beside(self, *, wanted: Annotated[Placed | None, Query()], page: int = 1) -> Any:
+        return [wanted and wanted.place.street, page]
 
     @post
     def filled(self, wanted: Annotated[Filter, Form()] = Filter("cake")) -> Any:  # noqa: B008
@@ -176,6 +189,9 @@ def test_a_structure_that_takes_a_source_may_have_a_default(make_client: MakeCli
     answers = [client.get(path).text for path in ("/required", "/required?kind=pie", "/without")]
     assert answers == ["None", "pie", "10"]
     assert client.get("/required?most=5").status_code == 400
+    assert client.get("/required?other=5").text == "None"
+    beside = [client.get(f"/beside?{query}").json() for query in ("page=2", "place.street=Elm")]
+    assert beside == [[None, 2], ["Elm", 1]]
     seen = (client.post("/filled").text, client.post("/filled", data={"kind": "pie"}).text)
     assert seen == ("cake", "pie")
     is_form = {"Content-Type": "application/x-www-form-urlencoded"}

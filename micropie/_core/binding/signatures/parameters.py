@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import Parameter
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, not_
 from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeAlias, get_args, get_origin
 
 from micropie._core.binding.annotations import (
@@ -63,7 +63,15 @@ from micropie._core.binding.values.converters import (
 )
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.http import NULL, BindingError, BindingErrors, ParameterError, Request
-from micropie._core.http.forms import MULTIPART, JsonText, UploadFile, json_in, nested, rows
+from micropie._core.http.forms import (
+    MULTIPART,
+    JsonText,
+    UploadFile,
+    json_in,
+    nested,
+    outer_name,
+    rows,
+)
 from micropie._core.http.json import link_text
 from micropie._core.http.websockets import WebSocketRequest
 
@@ -630,18 +638,23 @@ def _of_structure(
             "objects needs Body()"
         )
     else:
-        fields = chain.from_iterable(map(fields_of, members))
-        if optional and default is REQUIRED and any(one.required for one in fields):
+        is_needed = any(one.required for one in chain(*map(fields_of, members)))
+        if optional and default is REQUIRED and is_needed:
             default = None
         place = BY_NAME[stated.place]
         expected = f"the fields of a {structure_name(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
             # If the parameter is required and the form is missing, use an empty form, so that the
             # errors list all required fields. If the parameter is optional and the query is empty,
-            # use the default.
-            get = place[0]
+            # or has only other names, use the default.
+            get: Any = place[0]
             empty: object = {} if default is REQUIRED else None
-            place = (lambda request: get(request) or empty), None
+            is_other = (
+                (lambda given: maker.names.isdisjoint(map(outer_name, given)))
+                if is_needed and empty is None
+                else not_
+            )
+            place = (lambda request: empty if is_other(given := get(request)) else given), None
         places = {stated.place: place}
     converter = ANYTHING._replace(expected=expected)
     return BoundParameter(
