@@ -247,6 +247,26 @@ def test_a_status_can_have_an_error_handler(make_client: MakeClient) -> None:
     assert client.get("/sync/410").text == "410 Gone"
 
 
+def unknown(error: "NoName") -> "NoName":  # type: ignore[name-defined]  # noqa: F821, UP037
+    return error.message
+
+
+def unknown_after_request(request: "Request", error: "NoName") -> Any:  # type: ignore[name-defined]  # noqa: F821, UP037
+    return request.method + error.message
+
+
+@pytest.mark.parametrize(
+    ("handler", "text"),
+    [(unknown, "404 Not Found"), (unknown_after_request, "GET404 Not Found")],
+)
+def test_an_error_handler_may_have_annotations_for_type_checkers_only(
+    make_client: MakeClient, handler: Any, text: str
+) -> None:
+    app = App()
+    app.error(404)(handler)
+    assert make_client(app).get("/nowhere").text == text
+
+
 @pytest.mark.parametrize("name", ["oops", "small"])
 def test_R76_an_exception_class_can_have_an_error_handler(
     make_client: MakeClient, name: str, caplog: pytest.LogCaptureFixture

@@ -85,13 +85,13 @@ class ErrorHandler:
             # A decorator has replaced the handler by a wrapper with ``*args`` and ``**kwargs``. Use
             # the parameters of the wrapped handler.
             parameters = [*signature_of(function).parameters.values()]
-        if any(isinstance(one.annotation, str) for one in parameters):
-            with suppress(SetupError):  # a name that is imported for type checkers only
-                parameters = annotated(function, parameters)
+        with suppress(SetupError):  # a name that is imported for type checkers only
+            parameters = annotated(function, parameters)
         are_requests = tuple(
             one.name == "request" or one.annotation in (Request, "Request") for one in parameters
         )
-        providers.refuse_resources(function, 0)
+        if not any(isinstance(one.annotation, str) for one in parameters):
+            providers.refuse_resources(function, 0)
         if are_requests not in _GIVEN or any(
             one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
         ):
