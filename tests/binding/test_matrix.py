@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 from urllib.parse import parse_qsl, unquote, urlencode
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import jsonschema  # type: ignore[import-untyped]
@@ -217,6 +218,13 @@ ROWS: dict[str, Row] = {
         bytes, {"+/8=": b"\xfb\xff", "-_8=": b"\xfb\xff"}, [("+/8=", b"\xfb\xff")], ["x"], ["x", 5]
     ),
     "Path": Row(Path, {"a/b": Path("a/b")}, [("a/b", Path("a/b"))], [], [5]),
+    "ZoneInfo": Row(
+        ZoneInfo,
+        {"Europe/Berlin": ZoneInfo("Europe/Berlin"), "UTC": ZoneInfo("UTC")},
+        [("Europe/Berlin", ZoneInfo("Europe/Berlin"))],
+        ["x", "../UTC"],
+        ["x", 5],
+    ),
     "address": Row(
         IPv4Address,
         {"192.0.2.1": IPv4Address("192.0.2.1")},
@@ -714,7 +722,7 @@ def linked(site: Site, row: Row) -> Iterator[Reading]:
     """Yield what a link to each value is read as."""
     for place, write, of in links(site) if row.texts else ():
         for value in row.texts.values():
-            is_no_segment = value is None or isinstance(value, list | set | tuple | Path)
+            is_no_segment = value is None or isinstance(value, list | set | tuple | Path | ZoneInfo)
             if place == "link, path" and is_no_segment:
                 continue
             try:

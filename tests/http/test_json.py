@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import msgspec
@@ -232,6 +233,7 @@ WRITTEN: list[tuple[Any, str]] = [
     (timedelta(days=-2), '"-P2D"'),
     (timedelta(0), '"P0D"'),
     (Path("a") / "b", '"a/b"'),
+    ([ZoneInfo("Europe/Berlin")], '["Europe/Berlin"]'),
     ([ip_address("192.0.2.1"), ip_network("2001:db8::/32")], '["192.0.2.1","2001:db8::/32"]'),
     (ip_interface("192.0.2.1/24"), '"192.0.2.1/24"'),
     ([b"ab", bytearray(b"\xff"), memoryview(b"")], '["YWI=","/w==",""]'),

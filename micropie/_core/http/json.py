@@ -11,7 +11,8 @@ These types are encoded:
   sequences; rows of a database that have ``keys()``, such as ``sqlite3.Row``, as dicts
 - datetime, date and time, as ``isoformat()``; a naive one stays naive
 - timedelta, in ISO 8601: ``P1DT7200S``
-- UUID, paths, IP addresses and Decimal, as strings; a float would lose digits of a Decimal
+- UUID, paths, ``ZoneInfo``, IP addresses and Decimal, as strings; a float would lose digits of a
+  Decimal
 - bytes, as base64
 - Enum, as its value
 - dataclasses, attrs classes and msgspec structs
@@ -441,7 +442,6 @@ def _refuse(value: object) -> NoReturn:
     raise CodecError(f"A value of type {name} can't be written as JSON: {advice}")
 
 
-@cache
 def _conversions() -> _Conversions:
     import ipaddress as ip
     from decimal import Decimal
@@ -449,6 +449,7 @@ def _conversions() -> _Conversions:
 
     # The first two include ``IPv4Interface`` and ``IPv6Interface``, which are their subclasses.
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
+    zones = [module.ZoneInfo] if (module := sys.modules.get("zoneinfo")) is not None else []
     return (
         (datetime, datetime.isoformat),
         (date, date.isoformat),
@@ -463,7 +464,7 @@ def _conversions() -> _Conversions:
         (dict, lambda value: dict(value.items())),
         (list, list),
         (timedelta, _duration),
-        ((PurePath, *addresses), str),
+        ((PurePath, *addresses, *zones), str),
     )
 
 

@@ -13,6 +13,7 @@ import functools
 import inspect
 import math
 import re
+import sys
 import types
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -293,6 +294,13 @@ def _to_timedelta(text: str) -> timedelta:
         raise ValueError(text) from None
 
 
+def _to_zone(text: str) -> object:
+    try:
+        return sys.modules["zoneinfo"].ZoneInfo(text)
+    except (LookupError, OSError):
+        raise ValueError(text) from None
+
+
 def as_it_is(value: T) -> T:
     """Return a value unchanged, for example as the ``from_json`` of a type that needs no
     conversion.
@@ -334,6 +342,7 @@ _STRING = {"type": "string"}
 
 
 ANYTHING = Converter("a value", str, as_it_is)
+_ZONE = _scalar(object, "a time zone such as Europe/Berlin", _STRING, _to_zone)
 
 _BUILT_IN: dict[object, Converter] = {
     Parameter.empty: ANYTHING,  # no annotation
@@ -354,9 +363,15 @@ NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 # If you add a type here, also add its encoding to JSON (``json.py``) and a row to docs/binding.md.
 # Fields of structures are different: msgspec and pydantic convert them.
-@functools.cache
 def simple_types() -> dict[object, Converter]:
     """Return the converters of all types that contain no other types."""
+    # If nothing has imported it, no annotation has its class.
+    zoneinfo = sys.modules.get("zoneinfo")
+    return _imported() | ({zoneinfo.ZoneInfo: _ZONE} if zoneinfo is not None else {})
+
+
+@functools.cache
+def _imported() -> dict[object, Converter]:
     from decimal import Decimal
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
