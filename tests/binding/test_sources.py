@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import annotated_types as at
+import msgspec
+import pydantic
 import pytest
 
 from micropie import (
@@ -196,6 +198,72 @@ def test_a_structure_that_takes_a_source_may_have_a_default(make_client: MakeCli
     assert seen == ("cake", "pie")
     is_form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/filled", content=b"", headers=is_form).status_code == 400
+
+
+class StrictStruct(msgspec.Struct, forbid_unknown_fields=True):
+    a: int
+    tags: list[str] = []
+
+
+class OtherStruct(msgspec.Struct, forbid_unknown_fields=True):
+    b: int = 0
+
+
+class StrictModel(pydantic.BaseModel, extra="forbid"):
+    a: int
+    tags: list[str] = []
+
+
+class OpenModel(pydantic.BaseModel, extra="allow"):
+    a: int
+
+
+@dataclass
+class Opened:
+    """A resource."""
+
+    token: str
+
+
+@pytest.mark.parametrize("kind", [StrictStruct, StrictModel, OpenModel])
+def test_a_structure_does_not_get_the_names_of_other_parameters(
+    make_client: MakeClient, kind: Any
+) -> None:
+    def search(
+        wanted: Any, others: OtherStruct, opened: Opened, page: int = 1, ids: Any = ()
+    ) -> Any:
+        extra = getattr(wanted, "model_extra", None) or {}
+        return [extra, wanted.a, others.b, page, ids, opened.token]
+
+    def opened(token: str = "") -> Opened:
+        return Opened(token)
+
+    def fill(wanted: Any, photo: UploadFile, note: Any) -> Any:
+        return [getattr(wanted, "model_extra", None) or {}, wanted.a, photo.filename, note]
+
+    search.__annotations__ |= {
+        "wanted": Annotated[kind, Query()],
+        "others": Annotated[OtherStruct, Query()],
+        "ids": Annotated[list[int], Query()],
+        "opened": Opened,
+    }
+    fill.__annotations__ |= {"wanted": kind, "note": Annotated[str, Form()]}
+    app = App()
+    app.provides(Opened)(opened)
+    app.get("/search")(search)
+    app.post("/fill")(fill)
+    client = make_client(app)
+    values: Any = {"wanted": kind(a=1), "others": OtherStruct(2), "ids": [4], "token": "t"}
+    assert client.get(app.url_for("search", **values)).json() == [{}, 1, 2, 1, [4], "t"]
+    assert client.get("/search?a=1&b=2&ids[]=4&page=3").json() == [{}, 1, 2, 3, [4], ""]
+    is_open = kind is OpenModel
+    assert client.get("/search?a=1&more=2").status_code == 400  # OtherStruct refuses it
+    answer = client.post("/fill", data={"a": "1", "note": "x"}, files={"photo": ("p", b"1")})
+    assert answer.json() == [{}, 1, "p", "x"]
+    data = {"a": "1", "note": "x", "more": "2"}
+    answer = client.post("/fill", data=data, files={"photo": ("p", b"1")})
+    assert answer.status_code == (200 if is_open else 400)
+    assert not is_open or answer.json()[0] == {"more": "2"}
 
 
 def test_R4_a_repeated_header_is_one_value_under_every_protocol(make_client: MakeClient) -> None:

@@ -252,6 +252,18 @@ def test_a_wrong_tag_of_several_is_the_only_error(make_client: MakeClient) -> No
         assert [one["field"] for one in answer.json()["errors"]] == [name]
 
 
+def test_a_row_is_a_result_of_the_member_that_its_tag_selects(make_client: MakeClient) -> None:
+    class Stored(App):
+        def index(self) -> list[Baked]:
+            row: Any = {"form": "round", "slices": 4, "secret": "x"}
+            return [row, Slab(form=Form.SQUARE)]
+
+    assert make_client(Stored()).get("/").json() == [
+        {"form": "round", "slices": 4},
+        {"form": "square", "is_cut": False},
+    ]
+
+
 def test_links_have_the_tags_of_all_unions(make_client: MakeClient) -> None:
     app = Cafe()
     drink = Black(drink="coffee", colour="black", spoons=1)

@@ -221,6 +221,10 @@ class Route(RouteInfo):
         opened = ChainMap(*(dict(one.plan.bound) for one in self.providers))
         of_opened = {name: one for name, one in opened.items() if one.places}
         self.bounds = {**of_opened, **self.plan.bound}
+        found = [one for one in self.bounds.values() if one.maker or not one.is_whole]
+        names = set[str]().union(*(one.maker.names if one.maker else {one.key} for one in found))
+        for maker in filter(None, (one.maker for one in self.plan.bound.values())):
+            maker.beside = names - maker.names
         self.mentions_session = takes_socket and (
             mentions(function, "session") or self._takes_session
         )

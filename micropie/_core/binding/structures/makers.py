@@ -10,7 +10,7 @@ would reject.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -94,7 +94,10 @@ class Maker(Library):
     - ``names``: the names of the fields.
     - ``lists``: those of the fields that may have several values.
     - ``json_fields``: the names of the fields that a part of a form may fill with its JSON.
+    - ``beside``: the names that a form or a query has for other parameters.
     """
+
+    beside: Set[str] = frozenset()
 
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         self.hint = hint
@@ -153,6 +156,8 @@ class Maker(Library):
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
         whole = self.names
+        if self.beside:
+            fields = {one: fields[one] for one in fields if outer_name(one) not in self.beside}
         if not is_form:  # what a query has besides the fields keeps its name
             whole = whole.union(name for name in fields if outer_name(name) not in whole)
         return document_of(self._members, nested(fields, whole), self.own, is_form)
@@ -244,7 +249,8 @@ class ByPydantic(Maker):
         try:
             made = validate(value)
         except ValueError:
-            made = validate(_simpler(value, has_enums=False, has_rows=True))
+            simpler = _simpler(value, has_enums=False, has_rows=True)
+            made = validate(self._reading.read(kind, simpler, is_json=True))
         return adapter.dump_python(
             made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value))
         )
