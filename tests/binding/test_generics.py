@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar
+from datetime import date
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 import msgspec
+import pydantic
 import pytest
 
 from micropie import Message, Query
@@ -122,6 +124,37 @@ def test_a_field_may_be_a_bare_list_or_dict_of_typing(make_client: MakeClient) -
     assert posted(make_client, Bare, data={"names": "a", "more.b": "2"}) == {
         "names": ["a"],
         "more": {"b": "2"},
+    }
+
+
+class Node(pydantic.BaseModel, Generic[T]):
+    value: T
+    is_open: bool = True
+    below: list[Node[T]] = []
+    twin: Annotated[Node[T] | None, "a note"] = None
+    nodes: dict[str, Node[T]] = {}
+    literal: Literal["a", 1] = "a"
+
+
+def test_a_generic_model_may_contain_itself(make_client: MakeClient) -> None:
+    form = {
+        "value": "2026-01-31",
+        "below[0].value": "2026-02-01",
+        "below[0].below[0].value": "2026-02-02",
+        "twin": "",
+        "nodes.a.value": "2026-02-03",
+        "nodes.a.is_open": "on",
+    }
+    leaf = {"is_open": False, "below": [], "twin": None, "nodes": {}, "literal": "a"}
+    inner = {"value": "2026-02-01", **leaf, "below": [{"value": "2026-02-02", **leaf}]}
+    nodes = {"a": {"value": "2026-02-03", **leaf, "is_open": True}}
+    whole = {"value": "2026-01-31", **leaf, "below": [inner], "nodes": nodes}
+    assert posted(make_client, Node[date], data=form) == whole
+    assert posted(make_client, Node[date], json=whole) == whole
+    found = posted(make_client, Node[date], json={"value": "x", "below": [{"value": "y"}]})
+    assert found == {
+        "value": "Please enter a date such as 2026-01-31.",
+        "below[0].value": "Please enter a date such as 2026-01-31.",
     }
 
 

@@ -1676,7 +1676,27 @@ class Twin(pydantic.BaseModel):
     inner: Pair | list[Twin] | None = None
 
 
-@pytest.mark.parametrize("kind", [And, list[Or], And | Or, Arrays, Named, Twin])
+K = TypeVar("K")
+
+
+class Either(pydantic.BaseModel, Generic[K]):
+    key: K | None = None
+    inner: Either[K] | Further[K] | None = None
+
+
+class Further(pydantic.BaseModel, Generic[K]):
+    other: K | None = None
+    inner: Either[K] | Further[K] | None = None
+
+
+class OfNumbers(Either[int]):
+    count: int = 0
+
+
+GENERIC = [Either, Either[int], list[Further[int]], OfNumbers]
+
+
+@pytest.mark.parametrize("kind", [And, list[Or], And | Or, Arrays, Named, Twin, *GENERIC])
 def test_R28_nested_unions_are_not_tried_exponentially(kind: Any) -> None:
     with pytest.raises(
         SetupError, match=r"takes twice as long for each level.*Field\(discriminator="

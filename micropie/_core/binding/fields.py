@@ -16,7 +16,6 @@ from typing import (
     Annotated,
     Any,
     Final,
-    ForwardRef,
     Generic,
     Literal,
     NamedTuple,
@@ -43,6 +42,7 @@ from micropie._core.binding.annotations import (
     metadata_of,
     owner_of,
     takes_json_text,
+    type_name,
     united,
     unreadable,
     with_types,
@@ -316,17 +316,24 @@ def _names_in(structure: object, name: str, alias: object) -> Sequence[str]:
 
 def _late_hints(model: type, infos: Mapping[str, Any]) -> Mapping[str, Hint]:
     """Return the annotations of a pydantic model by name if the model is older than a class that it
-    names, because ``infos``, its fields, contain such a name unevaluated. Otherwise return {}.
+    names, or is generic and contains itself, because ``infos``, its fields, contain no class there.
+    Otherwise return {}.
 
     ``model_rebuild()`` would evaluate it, but it changes the model: pydantic may then refuse the
     unions that contain it.
     """
-    stated = [one.annotation for one in infos.values()]
-    kinds = chain.from_iterable(map(written_kinds, stated))
-    if any(isinstance(kind, str | ForwardRef) for kind in kinds):
+    kinds = chain.from_iterable(written_kinds(one.annotation) for one in infos.values())
+    unread = {type(kind).__name__ for kind in kinds}
+    if unread & {"str", "ForwardRef", "PydanticRecursiveRef"}:
         with suppress(*UNREADABLE):  # pydantic itself finds classes inside of a function
             return hints_of_class(model)
     return {}
+
+
+def _generic_of(kind: object) -> Mapping[str, Any]:
+    """Return what pydantic stores about a generic model, or {} for any other type."""
+    found: Mapping[str, Any] = getattr(kind, "__pydantic_generic_metadata__", {})
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -336,7 +343,13 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     """
     owner = owner_of(structure)
     given = {owner_of(one): _types_for(one) for one in generic_bases(structure)}
-    found = get_type_hints(owner, include_extras=True)
+    names: dict[str, Hint] = {}  # by which a generic model gets itself in its annotations
+    for generic in map(_generic_of, owner.__mro__):
+        if origin := generic.get("origin"):
+            variables = _generic_of(origin)["parameters"]
+            given[origin] = dict(zip(variables, generic["args"], strict=True))
+            names |= zip(map(type_name, variables), generic["args"], strict=True)
+    found = get_type_hints(owner, None, names or None, include_extras=True)
     hints: dict[str, Hint] = {}
     for base in owner.__mro__:  # subclasses come before their bases
         for name in get_annotations(base):
@@ -473,9 +486,8 @@ def hints_inside(kind: object) -> Iterable[Hint]:
     extras, and those given to a generic model. Return () for any other type.
     """
     if is_structure(kind):
-        generic = getattr(kind, "__pydantic_generic_metadata__", {})
         fields = (field.hint for field in fields_of(kind))
-        return [*fields, _type_of_extras(kind), *generic.get("args", ())]
+        return [*fields, _type_of_extras(kind), *_generic_of(kind).get("args", ())]
     return hints_of_class(kind).values() if is_named_tuple(kind) else ()
 
 
