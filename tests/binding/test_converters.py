@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, TypeVar, Union
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -446,6 +447,7 @@ SAMPLES: dict[object, str] = {
     IPv6Address: "2001:db8::1",
     IPv4Network: "192.0.2.0/24",
     IPv6Network: "2001:db8::/32",
+    ZoneInfo: "Europe/Berlin",
 }
 
 
@@ -466,6 +468,7 @@ SCHEMAS: dict[object, object] = {
     IPv6Address: {"type": "string", "format": "ipv6"},
     IPv4Network: {"type": "string"},
     IPv6Network: {"type": "string"},
+    ZoneInfo: {"type": "string"},
 }
 
 

@@ -257,8 +257,8 @@ def structure_name(structure: object) -> str:
 @lru_cache(maxsize=256)
 def fields_of(structure: type) -> Sequence[Field]:
     """Return the fields of a structure."""
+    owner: Any = owner_of(structure)
     if is_pydantic(structure):
-        owner: Any = owner_of(structure)
         infos = getattr(owner, "model_fields", getattr(owner, "__pydantic_fields__", {}))
         late, given = _late_hints(structure, infos), _types_for(structure)
         found = [
@@ -275,18 +275,23 @@ def fields_of(structure: type) -> Sequence[Field]:
         ]
     else:
         hints = hints_of_class(structure)
-        # The default of a dataclass's field may be pydantic's Field, whose constraints are used:
-        # ``pieces: int = Field(gt=0)``.
+        # msgspec can't read each field of a dataclass that pydantic creates. Its default may be
+        # pydantic's Field, whose constraints are used: ``pieces: int = Field(gt=0)``.
+        is_known = dataclasses.is_dataclass(owner)
+        stated: Iterable[Any] = (
+            dataclasses.fields(owner) if is_known else msgspec().inspect.type_info(structure).fields
+        )
         found = [
             (
                 one.name,
-                [one.encode_name],
+                [getattr(one, "encode_name", one.name)],
                 hints[one.name],
                 [one.default] if type(one.default).__name__ == "FieldInfo" else [],
-                one.required,
+                one.default is one.default_factory if is_known else one.required,
                 one.default,
             )
-            for one in msgspec().inspect.type_info(structure).fields
+            for one in stated
+            if getattr(one, "init", True)
         ]
     fields = []
     for attribute, names, hint, metadata, required, default in found:
@@ -323,8 +328,8 @@ def _late_hints(model: type, infos: Mapping[str, Any]) -> Mapping[str, Hint]:
     unions that contain it.
     """
     kinds = chain.from_iterable(written_kinds(one.annotation) for one in infos.values())
-    unread = {type(kind).__name__ for kind in kinds}
-    if unread & {"str", "ForwardRef", "PydanticRecursiveRef"}:
+    unread = {"str", "ForwardRef", "PydanticRecursiveRef"}
+    if not unread.isdisjoint(type(kind).__name__ for kind in kinds):
         with suppress(*UNREADABLE):  # pydantic itself finds classes inside of a function
             return hints_of_class(model)
     return {}

@@ -67,8 +67,11 @@ class Shape:
         self._hint, self.is_strict = hint, is_strict
         self._known = [] if known is None else known
         self._known.append(self)
-        kinds = (bare(one)[0] for one in united(bare(hint)[0]))
-        self._types = [_Type(kind, self) for kind in kinds if kind is not NoneType]
+        kinds = [bare(hint)[0]]
+        for kind in kinds:  # a union may be in an ``Annotated`` in a union
+            kinds += [bare(one)[0] for one in united(kind) if one is not kind]
+        one_by_one = (kind for kind in kinds if len(united(kind)) == 1)
+        self._types = [_Type(kind, self) for kind in one_by_one if kind is not NoneType]
         inside = written_kinds(hint) if is_strict else ()
         self._options: dict[type, Sequence[_Option]] = {}
         self._structures = [one.__name__ for one in inside if has_fields(one)]
