@@ -391,6 +391,19 @@ def test_R78_objects_with_more_fields_are_found_in_each_result(data: st.DataObje
     assert outcome(lambda: shape.is_plain(value)) == outcome(lambda: check_exact(value, hint))
 
 
+@given(st.data())
+def test_a_shape_is_complete_before_another_thread_can_find_it(data: st.DataObject) -> None:
+    hint, values = data.draw(st.one_of(structures(2), structures(3), collections(2)))
+    value = data.draw(values)
+
+    class Known(list[Shape]):
+        def append(self, shape: Shape) -> None:
+            super().append(shape)
+            shape.is_plain(value)  # as a thread that is a moment ahead does
+
+    Shape(hint, False, Known()).is_plain(value)
+
+
 @dataclass
 class Owner:
     id: int

@@ -66,7 +66,6 @@ class Shape:
     def __init__(self, hint: Hint, is_strict: bool, known: list[Shape] | None = None) -> None:
         self._hint, self.is_strict = hint, is_strict
         self._known = [] if known is None else known
-        self._known.append(self)
         kinds = [bare(hint)[0]]
         for kind in kinds:  # a union may be in an ``Annotated`` in a union
             kinds += [bare(one)[0] for one in united(kind) if one is not kind]
@@ -75,6 +74,7 @@ class Shape:
         inside = written_kinds(hint) if is_strict else ()
         self._options: dict[type, Sequence[_Option]] = {}
         self._structures = [one.__name__ for one in inside if has_fields(one)]
+        self._known.append(self)  # last, because other threads use it from now on
 
     def of(self, hint: Hint) -> Shape | None:
         """Return the shape of an annotation inside this one, or None if its values need no
