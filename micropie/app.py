@@ -231,7 +231,7 @@ class App(Base[Outermost_co]):
     _micropie_class_names = _WATCHED
     _micropie_tree: type[Tree] = Tree
 
-    def __new__(cls: type[Self], *args: object, **kwargs: object) -> Self:
+    def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
         if (
             args
             and isinstance(args[0], dict)

@@ -83,9 +83,9 @@ class Root(App):
 
 
 class Shop(App):
-    def __init__(self) -> None:
+    def __init__(self, pies: list[str]) -> None:
         super().__init__(errors="json")
-        self.pies = ["apple", "cherry"]
+        self.pies = pies
 
     def pies_(self, page: int = 1) -> list[str]:
         shown = Page.of(self.pies, page)
@@ -93,7 +93,8 @@ class Shop(App):
         return [*shown]
 
 
-shop = Shop()
+shop = Shop(["apple", "cherry"])
+Shop(5)  # type: ignore[arg-type]  # wrong
 
 
 @shop.get("/below")
