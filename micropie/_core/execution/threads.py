@@ -28,9 +28,10 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import Context, copy_context
 from functools import partial
+from queue import Full
 from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
@@ -519,7 +520,8 @@ def _end_process() -> None:
     # An idle worker ends with the task that has started it. daphne leaves tasks that never end.
     for thread in sorted(enumerate_threads(), key=_is_worker):
         if _is_worker(thread):
-            thread.stop()  # when it has no call, and no loop runs that could give it another one
+            with suppress(Full):  # if its loop has stopped it
+                thread.stop()  # when it has no call, and no loop runs that could give it another
         if not thread.daemon and thread not in [*_RUNNING.values()]:
             thread.join()
     until = monotonic() + EXIT_WITHIN

@@ -27,7 +27,7 @@ from micropie._core.execution import TookTooLong
 from micropie._core.execution.pool import inside
 from micropie._core.execution.pool.connection import Connection
 from micropie._core.execution.pool.inside import Calls, Script, leave_pool
-from micropie._core.execution.pool.processes import Pool
+from micropie._core.execution.pool.processes import Pool, _end_all
 from micropie._core.execution.process_pool import CancelToken, PoolError
 from micropie.config import Settings
 from micropie.testing import TestClient
@@ -500,6 +500,19 @@ def test_R69_a_killed_process_leaves_the_others_alone() -> None:
         call_in(pool, PATIENCE, Pooled.dies, None)
     assert len(list(chunks)) == 1000
     pool.close()
+
+
+def test_calls_may_drop_their_processes_while_the_interpreter_ends_all() -> None:
+    workers, ended = set[Any](), list[object]()
+
+    class Worker:
+        def end(self) -> None:
+            workers.discard(self)
+            ended.append(self)
+
+    workers |= {Worker(), Worker()}
+    _end_all(workers)
+    assert len(ended) == 2
 
 
 def test_a_generator_that_fails_while_closing_is_logged(pool: Pool) -> None:

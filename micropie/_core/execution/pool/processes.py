@@ -643,7 +643,7 @@ class _Worker:
 
 
 def _end_all(workers: set[_Worker]) -> None:
-    for worker in workers:
+    for worker in [*workers]:  # a call that ends now drops its own
         worker.end()
 
 
