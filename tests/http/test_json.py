@@ -392,6 +392,8 @@ PLACES: list[tuple[Any, str]] = [
     ({"deep": {"ratio": math.nan}, "none": None}, "$.deep.ratio: NaN and Infinity "),
     ({"when": {(1, 2): 3}}, "$.when[(1, 2)]: A dict key of type tuple "),
     ([Team()], "write App(encoders={Team: ...}) with a function that converts it to one"),
+    ([type("bool", (), {"__module__": "numpy"})()], "$[0]: A value of type numpy.bool can't be "),
+    ([1j], "$[0]: A value of type complex can't be written as JSON"),
     (
         JSONResponse({}),
         "A value of type JSONResponse can't be written as JSON: return its body, or",

@@ -36,6 +36,7 @@ is raised for:
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 from binascii import b2a_base64
@@ -431,6 +432,8 @@ _NOT_FINITE = ("nan", "snan", "inf")
 
 def _refuse(value: object) -> NoReturn:
     name = type(value).__name__
+    if getattr(builtins, name, type(value)) is not type(value):  # such as NumPy's bool
+        name = f"{type(value).__module__}.{name}"
     advice = (
         "return a str, number, dict, list or dataclass instead, or write "
         f"App(encoders={{{name}: ...}}) with a function that converts it to one of these"
