@@ -11,7 +11,7 @@ from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import await_in_background, in_thread, within
-from micropie._core.execution.lane import AsyncLane, Interrupted
+from micropie._core.execution.lane import CANCELLED, AsyncLane, Interrupted
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import (
     ANSWER,
@@ -139,7 +139,7 @@ def unwound_after(error: Interrupted, exchange: Exchange) -> Exception:
             failure = perform(unwound(exchange, cancellation), exchange)
             lane.interruption = None  # the task may have got the same cancellation again
         if failure is None:
-            failure = CancelledError()
+            failure = CancelledError(CANCELLED)
             failure.__cause__ = cancellation
         return failure
     finally:

@@ -5,8 +5,8 @@ order.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
@@ -16,7 +16,8 @@ import anyio.lowlevel
 import pytest
 import sniffio
 
-from micropie import App
+from micropie import App, run_async
+from micropie._core.execution import background
 from micropie._core.execution.background import background_loop, close_background_loops
 from tests.support.threads import started_threads
 from tests.support.waiting import PATIENCE, until
@@ -226,7 +227,20 @@ def test_the_end_of_the_loop_passes_over_a_task_that_was_refused_meanwhile(
     assert heard == []
 
 
-def test_a_request_waiting_when_the_loop_ends_gets_a_500(backend: str) -> None:
+def test_a_lost_task_reports_the_end_of_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended:
+        def spawn(self, lost: Callable[[], None], *_: object) -> None:
+            lost()
+
+    monkeypatch.setattr(background, "background_loop", lambda _: Ended())
+    with pytest.raises(CancelledError, match="its event loop may have ended"):
+        background.await_in_background("asyncio", anyio.sleep, [0])
+
+
+@pytest.mark.parametrize("path", ["/", "/waits_for_async"])
+def test_a_request_waiting_when_the_loop_ends_gets_a_500(
+    backend: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     begun = threading.Event()
 
     class Waits(App):
@@ -235,11 +249,15 @@ def test_a_request_waiting_when_the_loop_ends_gets_a_500(backend: str) -> None:
             await anyio.sleep_forever()
             return "never"
 
+        def waits_for_async(self) -> str:
+            return run_async(self.index)
+
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(get, Waits(portal_backend=backend))
+        answer = threads.submit(get, Waits(portal_backend=backend), path)
         assert begun.wait(30)
         close_background_loops()
         assert answer.result(PATIENCE)[0] == 500
+    assert "async code was cancelled: its event loop may have ended" in caplog.text
 
 
 class Ending(App):

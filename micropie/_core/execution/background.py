@@ -24,6 +24,7 @@ import anyio
 from micropie._core.errors import SetupError
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.lane import (
+    CANCELLED,
     AsyncLane,
     Interrupted,
     Outcome,
@@ -303,7 +304,10 @@ def await_in_background(
     """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
-    lost = partial(outcomes.put, [None, CancelledError, []])
+
+    def lost() -> None:
+        outcomes.put([None, CancelledError(CANCELLED), []])
+
     loop = background_loop(backend)
     loop.spawn(lost, call, lane)
     try:
@@ -392,7 +396,4 @@ def await_in_def(exchange: Any, function: AsyncFunction, arguments: Sequence[obj
             return await_in_task(tasks, function, arguments)
         return await_in_background(exchange.config.settings.portal_backend, function, arguments)
     except Interrupted as error:
-        sentence = (
-            "async code was cancelled while a def waited for it: its event loop may have ended"
-        )
-        raise CancelledError(sentence) from error.__cause__
+        raise CancelledError(CANCELLED) from error.__cause__

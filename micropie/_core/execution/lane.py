@@ -60,6 +60,8 @@ Outcome: TypeAlias = list[Any]
 
 UNSET = object()
 
+CANCELLED = "async code was cancelled: its event loop may have ended"
+
 
 class Interrupted(CancelledError):
     """Raised in the thread that waits for an async part which was cancelled. ``__cause__`` is the
