@@ -16,6 +16,7 @@ from micropie import App, HTTPError, HttpMiddleware, Request, requires, run_in, 
 from micropie._core.execution.steps import ANSWER, AWAIT, CALL, IO, itself, no_function
 from micropie._core.execution.threads import _RUNNING
 from micropie.asgi.thread_run import ThreadRun
+from micropie.middleware import Timeout
 from tests.asgi.calls import get, run
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until, until_async
@@ -74,9 +75,18 @@ def made(**settings: Any) -> tuple[App, Parts]:  # noqa: C901 - each part is a f
             note(self.request, "handler")
             return where()
 
+        @Timeout(PATIENCE)
+        @run_in("loop")
+        def limited(self) -> str:
+            note(self.request, "handler")
+            return where()
+
         async def awaited(self) -> str:
             await anyio.lowlevel.checkpoint()
             return "awaited"
+
+        def streamed(self) -> Iterator[str]:
+            yield "streamed"
 
     class Pair(HttpMiddleware):
         def before_request(self, request: Request) -> None:
@@ -117,6 +127,8 @@ def made(**settings: Any) -> tuple[App, Parts]:  # noqa: C901 - each part is a f
         ("/page", "db", "before check opened handler closed after"),
         ("/row", '{"name":"db"}', "before opened handler closed after"),
         ("/failing", "failed", "before opened handler closed error handler after"),
+        ("/streamed", "streamed", "before after"),
+        ("/missing", "404 Not Found", "before after"),
     ],
 )
 def test_all_parts_of_a_request_share_a_thread(
@@ -150,6 +162,7 @@ def test_parts_with_run_in_loop_run_on_the_loop(connect: MakeClient, backend: st
         def page(self, db: Db, pool: Pool) -> str:
             seen.append(f"handler on the {where()}")
             return f"{db} {pool}"
+
 
         @run_in("loop")
         def _failed(self, error: LookupError) -> str:
@@ -197,11 +210,12 @@ def test_parts_with_run_in_loop_run_on_the_loop(connect: MakeClient, backend: st
     ]
 
 
+@pytest.mark.parametrize("path", ["/quick", "/limited"])
 def test_a_handler_for_the_loop_runs_there_after_hooks_in_a_thread(
-    connect: MakeClient, backend: str
+    connect: MakeClient, backend: str, path: str
 ) -> None:
     app, parts = made()
-    assert connect(app, backend).get("/quick?1").text == "loop"
+    assert connect(app, backend).get(f"{path}?1").text == "loop"
     assert parts.names("1") == "first half before handler after second half"
 
 

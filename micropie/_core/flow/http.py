@@ -281,7 +281,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
         )
     elif route.step_kind is not INLINE:
         result = yield route.step_kind, route.call, arguments
-    elif exchange.has_begun:  # the flow may be in a thread
+    elif exchange.has_begun and route.limited_step_kind is ON_LOOP:  # the flow may be in a thread
         result = yield ON_LOOP, route.call, arguments
     else:
         result = route.call(*arguments)

@@ -35,7 +35,7 @@ from micropie._core.execution.placement import (
     layers,
     pooled_name,
 )
-from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
+from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, ON_LOOP, Kind
 from micropie._core.http import JSON, Exchange, RouteInfo
 from micropie._core.http.addresses import split_host
 from micropie._core.http.settings import METHODS
@@ -141,8 +141,8 @@ class Route(RouteInfo):
 
     - ``step_kind``: the kind of step that makes the call: AWAIT, a ``Call``, or INLINE for a direct
       call without a step.
-    - ``limited_step_kind``: the kind of step for a request with a time limit. It may differ from
-      ``step_kind`` under WSGI, because a time limit needs a thread.
+    - ``limited_step_kind``: the kind of step for a request with a time limit, which needs a thread
+      under WSGI, too. ON_LOOP if the call has to be made on the event loop.
     - ``is_pooled``: whether the handler runs in a process. If so, ``call`` is its ``HandlerName``.
     - ``ends_with_client``: whether ``@ends_with_client`` is above the handler.
     - ``by_position``: whether the wildcards fill the handler's first parameters, in the same order,
@@ -292,7 +292,7 @@ class Route(RouteInfo):
         """Set where the handler runs, and what is called there."""
         placement = marks.get(MARK, self.config.settings.run_in)
         kind, is_async = _step_kind(function, placement)
-        self.step_kind = self.config.blocking if kind is HANDLER else kind
+        self.step_kind = {HANDLER: self.config.blocking, ON_LOOP: INLINE}.get(kind, kind)
         self.limited_step_kind = kind
         self.is_pooled = placement == PROCESS and not is_async
         if MARK in marks or self.is_pooled:
@@ -454,18 +454,18 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
 
 
 def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
-    """Return the kind of step for a handler (AWAIT, INLINE, or HANDLER if it may block), and
-    whether it is an ``async def``.
+    """Return the kind of step for a handler (AWAIT, ON_LOOP, INLINE, or HANDLER if it may block),
+    and whether it is an ``async def``.
     """
     inner = innermost(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
-    # Calling a generator function doesn't run its code yet, so it needs no worker thread. The
-    # chunks are produced in a worker thread later.
+    # Calling a generator function doesn't run its code yet, so it needs no worker thread, and stays
+    # in that of a hook. The chunks are produced in a worker thread later.
+    if inspect.isgeneratorfunction(inner):
+        return INLINE, False
     is_async = inspect.isasyncgenfunction(inner)
-    return (
-        INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER
-    ), is_async
+    return ON_LOOP if is_async or placement == LOOP else HANDLER, is_async
 
 
 def mentions(function: AnyFunction, name: str) -> bool:
