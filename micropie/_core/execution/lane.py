@@ -136,10 +136,9 @@ class Lane:
     """The context of the ``def`` parts of ``owner``, a request's exchange.
 
     ``is_busy``: whether a call is running in it. Another call has to run in a context of its own.
-    ``has_set``: whether a call has set a variable. It is missing until then.
     """
 
-    __slots__ = ("_context", "_inside", "has_set", "is_busy", "owner")
+    __slots__ = ("_context", "_inside", "is_busy", "owner")
 
     def __init__(self, owner: object) -> None:
         self.owner, self.is_busy = owner, False
@@ -159,8 +158,6 @@ class Lane:
         _LANE.set(None)  # a reference from this context would be a cycle
         given = copy_context()
         context = self.entered(given)
-        if context is given:  # the first call
-            given = given.copy()
         try:
             return [context.run(function, *arguments), None, _changes(given, context)]
         except BaseException as error:
@@ -169,13 +166,13 @@ class Lane:
             self.is_busy = False
 
     def entered(self, given: Context) -> Context:
-        """Return the context, with the variables as they are in ``given``. The first time, and if a
-        variable can't be unset otherwise, it is ``given`` itself.
-        """
+        """Return the context, with the variables as they are in ``given``."""
         context = self._context
         if context is None:
-            self._context = given
-            return given
+            # not ``given``, in which no variable could be unset later
+            context = self._context = Context()
+            self._inside = {one: context.run(one.set, value) for one, value in given.items()}
+            return context
         for variable, value in given.items():
             known = context.get(variable, UNSET)
             if known is not value:
@@ -185,12 +182,8 @@ class Lane:
         for variable in {*context}.difference(given):
             if variable in self._inside:
                 context.run(variable.reset, self._inside.pop(variable))
-            # It was set before this context was copied, so it can't be unset here.
-            elif getattr(self, "has_set", False):  # a token for this context may be needed
-                given.run(variable.set, context[variable])  # it is no change of the call
-            else:
-                self._context, self._inside = given, {}
-                return given
+            else:  # only the call that has set it can reset it
+                given.run(variable.set, context[variable])  # it is no change of this call
         return context
 
     def leave(self, outcome: Outcome, tokens: Tokens) -> None:
@@ -200,7 +193,6 @@ class Lane:
         task's context refers to the lane, and tokens refer to their context.
         """
         for variable, value in outcome[2]:
-            self.has_set = True
             if value is not UNSET:
                 token = variable.set(value)
                 if token.old_value is Token.MISSING:
@@ -247,20 +239,11 @@ class AsyncLane(Lane):
         self.owner, self.is_busy, self._context = owner, False, None
         self._inside: Tokens = {}
         self.tokens: Tokens = {}
-        self.has_set = True  # the task's context can't be replaced
         self.interruption: BaseException | None = None
         self.is_over = self._is_lost = False
         self._tasks: LoopTasks | None = None  # None until the task begins
         self._part: AsyncAction | None = None
         self._is_asked = False
-
-    def entered(self, given: Context) -> Context:
-        if self._context is not None:
-            return super().entered(given)
-        # not ``given``, in which no variable could be unset later
-        context = self._context = Context()
-        self._inside = {one: context.run(one.set, value) for one, value in given.items()}
-        return context
 
     def ask(self, part: AsyncAction | None) -> bool:
         """Let the task await ``part()``, which must not raise, or end if it is None. Return False
