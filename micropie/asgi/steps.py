@@ -100,7 +100,9 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
         if held or held.tokens is not None:
             # a generator that is still open ends later, in the same lane
             has_any = exchange.generators or exchange.resources
-            held.end(is_over=not (has_any and exchange.open_generators()))
+            is_over = not (has_any and exchange.open_generators())
+            exchange.tokens = None if is_over else held.tokens or exchange.tokens
+            held.end(is_over=is_over)
         # avoid a reference cycle with this frame
         result = None
     return value
@@ -211,6 +213,8 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
             or (exchange.route is not None and exchange.route.is_special)
         ):  # otherwise, the handler is the only `def` part
             lane = lane_of(exchange)
+            if held is not None and held.tokens is None:
+                held.tokens = exchange.tokens
             if flow is not None:
                 run = ThreadRun(flow, exchange, function, arguments)
                 function, arguments, stop = run.perform, (), run.stop
@@ -247,6 +251,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
                 exchange.log_cleanup_failure(failure)
             del failure  # avoid a reference cycle with this frame
     if not exchange.open_generators():
+        exchange.tokens = None
         forget_lane()
     if cancellations:
         raise cancellations.pop()
@@ -315,6 +320,7 @@ async def _close_resources(exchange: Exchange) -> None:
     except BaseException:  # the server cancels the request
         await perform_cleanup(exchange, exchange.cleanup_steps())
         raise
+    exchange.tokens = None  # avoid a reference cycle
     if exchange.ending is not None:
         if any(one.is_async for one in exchange.resources or ()):
             await _end_after_call(exchange)  # only this task can exit their cancel scopes

@@ -9,13 +9,14 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial, wraps
-from typing import Any
+from typing import Any, NewType
 
 import anyio
 import flask
+import httpx2 as httpx
 import pytest
 
 from micropie import App, Request
@@ -41,6 +42,9 @@ def bound(value: str) -> Iterator[None]:
 
 class Db(str):
     __slots__ = ()
+
+
+Outer = NewType("Outer", str)
 
 
 class Root(App):
@@ -224,6 +228,37 @@ def test_under_wsgi_a_variable_that_was_set_before_the_first_wait_is_reset_for_t
     if sets:
         app.middlewares += [Sets()]
     assert connect(app, "wsgi").get("/awaited").text == "inner"
+    assert seen == ["unset"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_variable_reset_after_a_stream_is_reset_for_the_ends_that_follow(
+    make_client: MakeClient, fails: bool
+) -> None:
+    seen: list[str] = []
+
+    class Streaming(App):
+        def numbers(self, db: Db) -> Iterator[str]:
+            yield name.get()
+            if fails:
+                raise LookupError
+
+    app = Streaming()
+
+    @app.provides(Outer)
+    async def outer() -> AsyncIterator[Outer]:
+        try:
+            yield Outer("outer")
+        finally:
+            seen.append(name.get())
+
+    @app.provides(Db)
+    def inner(outer: Outer) -> Iterator[Db]:
+        with bound("inner"):
+            yield Db()
+
+    with suppress(httpx.RemoteProtocolError):
+        assert make_client(app, raise_app_exceptions=False).get("/numbers").text == "inner"
     assert seen == ["unset"]
 
 

@@ -95,7 +95,7 @@ from micropie._core.http.settings import Settings
 from micropie._core.on_demand import Value, computed, reserve
 
 if TYPE_CHECKING:
-    from micropie._core.execution.lane import AsyncLane
+    from micropie._core.execution.lane import AsyncLane, Tokens
     from micropie._core.execution.left_calls import LeftCall
     from micropie._core.http.headers import AppSigner
 
@@ -253,6 +253,8 @@ class Exchange:
     left_calls: Sequence[LeftCall] = ()  # the calls that go on in their threads without a task
     ending: Flow[None] | None = None  # closes the resources when the ``left_calls`` have ended
     lane: AsyncLane | None = None  # under WSGI, that of the ``async def`` parts
+    # Under ASGI, ``Held.tokens``, until the generators that are still open have ended.
+    tokens: Tokens | None = None
     is_blocking = False  # Whether the steps may block, because this thread is the request's own.
     opens_more = False  # Whether the request may hold resources that are not in ``resources``.
     # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
