@@ -322,8 +322,8 @@ async def _close_resources(exchange: Exchange) -> None:
         raise
     exchange.tokens = None  # avoid a reference cycle
     if exchange.ending is not None:
-        if any(one.is_async for one in exchange.resources or ()):
-            await _end_after_call(exchange)  # only this task can exit their cancel scopes
+        if any(one.is_of_task for one in exchange.resources or ()):
+            await _end_after_call(exchange)
         else:
             TASKS.get().start_soon(_end_after_call, exchange)
             forget_lane()

@@ -163,7 +163,6 @@ def test_parts_with_run_in_loop_run_on_the_loop(connect: MakeClient, backend: st
             seen.append(f"handler on the {where()}")
             return f"{db} {pool}"
 
-
         @run_in("loop")
         def _failed(self, error: LookupError) -> str:
             seen.append(f"error handler on the {where()}")

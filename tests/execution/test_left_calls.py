@@ -11,7 +11,7 @@ from typing import Any, NewType
 
 import pytest
 
-from micropie import App, HTTPError, Request, UploadFile, post
+from micropie import App, HTTPError, Request, UploadFile, post, run_in
 from micropie._core.execution import Action
 from micropie._core.execution.steps import call_each
 from micropie.middleware import Timeout
@@ -81,6 +81,13 @@ def sync_provider(app: Root) -> None:
         yield from app._db()
 
 
+def loop_provider(app: Root) -> None:
+    @app.provides(Db)
+    @run_in("loop")
+    def db() -> Iterator[Db]:
+        yield from app._db()
+
+
 def async_provider(app: Root) -> None:
     @app.provides(Db)
     async def db() -> AsyncIterator[Db]:
@@ -121,7 +128,7 @@ def left(app: Root, ask: Callable[[], Any], caplog: pytest.LogCaptureFixture) ->
         caplog.clear()
 
 
-@pytest.mark.parametrize("provide", [sync_provider, async_provider, mixed_providers])
+@pytest.mark.parametrize("provide", [sync_provider, loop_provider, async_provider, mixed_providers])
 def test_a_provider_ends_after_the_call_that_uses_its_resource(
     make_client: MakeClient, provide: Callable[[Root], None], caplog: pytest.LogCaptureFixture
 ) -> None:

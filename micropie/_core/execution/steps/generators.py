@@ -83,6 +83,13 @@ class RunningGenerator:
         self.is_async = isinstance(generator, AsyncGeneratorType)
 
     @property
+    def is_of_task(self) -> bool:
+        """Whether only the request's task can end the generator, because it has entered scopes or
+        set context variables there.
+        """
+        return self.is_async or self._next_kind is ON_LOOP
+
+    @property
     def has_ended(self) -> bool:
         """Whether the generator has run to its end."""
         frame = self._generator.ag_frame if self.is_async else self._generator.gi_frame
