@@ -32,7 +32,7 @@ from micropie._core.http import (
 from micropie._core.http.forms import Limits
 from micropie._core.http.headers import Headers
 from micropie._core.http.json import dumps_with
-from micropie._core.streams import LoopStream, ThreadStream
+from micropie._core.streams import LoopStream
 
 _DEFAULT_LIMITS = Limits()
 
@@ -62,13 +62,7 @@ def steps_in_pool(
         result = yield from pool.steps(seconds, PooledHandler(name), given, token)
         if type(result) is _Returned:
             result, read = result
-        if isinstance(result, Response) and isinstance(result.body, pool.made.stream):
-            result.body = ThreadStream(result.body, interrupt=result.body.interrupt_next)
-        return (
-            ThreadStream(result, interrupt=result.interrupt_next)
-            if isinstance(result, pool.made.stream)
-            else result
-        )
+        return result
     finally:
         for header in read:
             exchange.answer.depend_on(header)

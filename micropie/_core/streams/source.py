@@ -699,7 +699,10 @@ def stream_of(body: object) -> AnyStream | None:
         return LoopStream(body.__aiter__())
     if callable(read := getattr(body, "read", None)) and reads_file(read, 1):
         return ThreadStream(_pieces(read), owner=body)
-    return ThreadStream(body) if isinstance(body, Iterator) else None
+    if not isinstance(body, Iterator):
+        return None
+    # Only a stream from a process of the pool has this method.
+    return ThreadStream(body, interrupt=getattr(body, "interrupt_next", None))
 
 
 def _pieces(read: Callable[[int], object]) -> Iterator[object]:

@@ -48,8 +48,6 @@ class ExecutorPool:
     A running call can't be ended. After a timeout it goes on, and its result is discarded.
     """
 
-    stream = ()  # the types of unfinished streams: none, because all streams are complete
-
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         # Check whether this is the executor of a Dask client. If so, the module of its class has

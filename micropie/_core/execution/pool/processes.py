@@ -182,7 +182,6 @@ class Pool:
     - ``startup``: the functions of ``pool_startup``, in a form that can be pickled.
     """
 
-    stream = Chunks  # the type of what ``steps`` returns for a stream
     failure: Exception | None = None
     """Why the last process could not start. None if it could."""
 
