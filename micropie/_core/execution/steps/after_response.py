@@ -193,14 +193,7 @@ def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) ->
         Thread(target=call).start()
         return
     end = hold_shutdown()
-
-    async def run() -> None:
-        try:
-            await run_tasks(exchange, ends, seconds)
-        finally:
-            end()
-
-    ends.context.run(loop.spawn, end, run)
+    ends.context.run(loop.spawn, end, partial(run_tasks, exchange, ends, seconds, end))
 
 
 def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
@@ -263,8 +256,10 @@ async def run_tasks(
             logger.error("%s %s in %g s (background_timeout)", _label(exchange, task), end, seconds)
         ends.discard_tasks()
     finally:
-        exchange.release()
-        tell_end()
+        try:
+            exchange.release()
+        finally:
+            tell_end()
 
 
 async def _run(exchange: Answered, task: Task, begin: Callable[[Task], object]) -> None:
