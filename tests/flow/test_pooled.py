@@ -58,7 +58,7 @@ def sent(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Sequen
         "peer": Peer(),
         "id": "",
         "enter_in_pool": (),
-        "route": None,
+        "reads_body": False,
         **changes,
     }
     return copied(cast("Exchange", SimpleNamespace(**values)))

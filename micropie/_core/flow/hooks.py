@@ -196,9 +196,8 @@ def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook
 def _with_body(kind: Kind, method: _Part, request: Request, *arguments: object) -> Flow[object]:
     """Receive the body, if it is unread, then call a method of a middleware."""
     exchange = request._exchange
-    route: Any = exchange.route
     if exchange.body.data is None and exchange.method not in ("GET", "HEAD"):
-        yield from receive_body(exchange, route is not None and route.reads_body)
+        yield from receive_body(exchange, exchange.reads_body)
         if exchange.body.is_large:
             yield IO, exchange.body.parsed, (exchange,)
     return (yield from call(kind, method, request, *arguments))

@@ -73,7 +73,7 @@ def copied(exchange: Exchange) -> tuple[object, ...]:
     call, so they are plain values, and None in place of an object that is like that of an empty
     request.
     """
-    is_whole = exchange.route is not None and bool(exchange.route.reads_body)
+    is_whole = bool(exchange.reads_body)
     body, limits = exchange.body.copied(is_whole), exchange.config.limits
     has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(exchange)
     return (

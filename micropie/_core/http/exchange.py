@@ -128,7 +128,7 @@ class RouteInfo:
     pattern: str
     path: str
     """The pattern without the host."""
-    reads_body: object
+    reads_body: bool | Literal["ahead"]
     for_tools: Mapping[str, object]
     """Values for tools that wrap the application. They are added to the server's scope or environ
     once the route is found.
@@ -385,6 +385,11 @@ class Exchange:
 
     # -- the body ----------------------------------------------------------------------------------
 
+    @property
+    def reads_body(self) -> bool | Literal["ahead"]:
+        """Whether the handler reads the body itself; see ``receive_body``."""
+        return self.route is not None and self.route.reads_body
+
     @computed
     def framing(self) -> tuple[str, dict[str, str], int | None]:
         """The body's media type, the media type's parameters, and the body's length in bytes or
@@ -460,9 +465,9 @@ class Exchange:
         kind = _KINDS.get(media_type) or ("json" if is_json(media_type) else None)
         if kind not in kinds or length == 0 or self.is_pooled or self.method in ("GET", "HEAD"):
             return
-        if may_be_left and (self.route is None or self.route.reads_body):
+        if may_be_left and (self.route is None or self.reads_body):
             return
-        if self.route is not None and self.route.reads_body:
+        if self.reads_body:
             raise RuntimeError(LEFT_TO_HANDLER)
         received, is_streamed = body.so_far, self.incoming.state is STREAMED
         if is_streamed and kind == "multipart":
@@ -481,7 +486,7 @@ class Exchange:
         """Return the status and the message of an error if the body is neither JSON nor a form, or
         if a JSON body is empty. Otherwise return None.
         """
-        if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
+        if self.method in ("GET", "HEAD") or self.reads_body:
             return None
         media_type, _, length = self.framing
         if is_json(media_type):

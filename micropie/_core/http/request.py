@@ -404,7 +404,7 @@ class Request(RequestSpellings):
         if name is not None:
             return document.get(name, default) if isinstance(document, dict) else default
         if document is None:
-            if exchange.route is not None and exchange.route.reads_body:
+            if exchange.reads_body:
                 raise RuntimeError(LEFT_TO_HANDLER)
             if exchange.unread_body() == EMPTY_JSON:
                 raise BadRequest("The JSON body is empty.")

@@ -85,7 +85,7 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     )
     if media_type not in (FORM, MULTIPART):
         return ""
-    if exchange.route is None or not exchange.route.reads_body:
+    if not exchange.reads_body:
         yield from receive_body(exchange, False)
         if body.is_large:
             yield IO, body.parsed, (exchange,)
