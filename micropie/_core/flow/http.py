@@ -591,9 +591,6 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
             return encode(response, None, False, config.text_type)
         if not isinstance(failure, Exception):
             failure = execution.contained(failure)
-        is_raised = (
-            exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
-        )
         if exchange.resources:
             closing = exchange.close_resources(
                 None if isinstance(failure, Unsatisfied) else failure
@@ -604,7 +601,9 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
             if isinstance(failure, ClientDisconnect):
                 exchange.hooks = None
                 made.break_off()
-            is_raised = is_raised and config_of(exchange).error_handler_for(failure)[0] is None
+        is_raised = (
+            exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
+        )
         is_answer = False
         if isinstance(failure, RaisedAnswer):
             is_answer = True
