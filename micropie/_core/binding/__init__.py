@@ -64,44 +64,6 @@ if TYPE_CHECKING:
     from micropie._core.binding.signatures.messages import Messages
     from micropie._core.binding.structures.makers import library_for
 
-__all__ = [
-    "NO_OWN_TYPES",
-    "Body",
-    "BoundParameter",
-    "Converter",
-    "Cookie",
-    "Form",
-    "Header",
-    "Message",
-    "Messages",
-    "NoConverterError",
-    "OwnTypes",
-    "Plan",
-    "Query",
-    "ResultFilter",
-    "Session",
-    "annotated",
-    "answer_parts",
-    "answers_of",
-    "as_it_is",
-    "converter_for",
-    "declared_source",
-    "is_adapted",
-    "is_key",
-    "is_provider",
-    "is_structure",
-    "items_of",
-    "library_for",
-    "provider_keys",
-    "python_call_of",
-    "query_of",
-    "result_filter",
-    "sends_null",
-    "type_name",
-    "without_aliases",
-    "without_unset",
-]
-
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -90,49 +90,6 @@ if TYPE_CHECKING:
     from micropie._core.execution.once import Once
     from micropie._core.execution.watchdog import loop_lag, watch_loop
 
-__all__ = [
-    "AHEAD",
-    "CLEAN_UP_WITHIN",
-    "TASKS",
-    "Action",
-    "AsyncAction",
-    "DelayedCalls",
-    "LoopFuture",
-    "LoopLocal",
-    "LoopTasks",
-    "Once",
-    "ProcessPool",
-    "SingleWaiterEvent",
-    "Slots",
-    "StandingQueue",
-    "TaskWaiter",
-    "TookTooLong",
-    "after_fork_in_child",
-    "await_in_background",
-    "await_in_def",
-    "background_loop",
-    "contained",
-    "current",
-    "entered_on_loop",
-    "exit_delayed",
-    "failure_of",
-    "in_thread",
-    "is_being_cancelled",
-    "is_on_loop",
-    "loop_lag",
-    "move_on_after",
-    "notify_after_fork",
-    "refuse_greenlets",
-    "run_async",
-    "run_in_context",
-    "set_deadline",
-    "slots_of",
-    "watch_background_loops",
-    "watch_loop",
-    "where",
-    "within",
-]
-
 # Import these modules on first use: many sites don't need them, and importing them takes longer
 # than importing the rest of ``execution``.
 __getattr__, __dir__ = names_on_demand(

@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from micropie._core.files.fingerprints import validators_of
     from micropie._core.files.static import describe, directory_route, open_file, static_file
 
-__all__ = [
-    "describe",
-    "directory_route",
-    "open_file",
-    "static_file",
-    "validators_of",
-]
-
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -43,31 +43,6 @@ if TYPE_CHECKING:
         run_mount_guards,
     )
 
-__all__ = [
-    "LIFESPAN_ENDED",
-    "UNDER_ASGI",
-    "UNDER_WSGI",
-    "CloseInfo",
-    "FlowMiddleware",
-    "Hook",
-    "HttpMiddleware",
-    "Lifecycle",
-    "Lifespan",
-    "LifespanContext",
-    "WebSocketMiddleware",
-    "call_handler",
-    "cleanup",
-    "close_resources",
-    "converse",
-    "end_resources",
-    "lifespan_opener",
-    "log_lifecycle_failure",
-    "log_request_failure",
-    "respond",
-    "run_mount_guards",
-    "unwound",
-]
-
 __getattr__, __dir__ = names_on_demand(
     __name__, {"websocket": "CloseInfo cleanup converse run_mount_guards"}
 )

@@ -48,29 +48,6 @@ if TYPE_CHECKING:
     from micropie._core.mounts.wsgi_call import RawBody, WSGICall, environ_below, wsgi_under_wsgi
     from micropie._core.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
 
-__all__ = [
-    "APP",
-    "ASGI",
-    "WSGI",
-    "Mount",
-    "MountedLife",
-    "MountedPath",
-    "PrefixTable",
-    "RawBody",
-    "WSGICall",
-    "asgi_under_wsgi",
-    "bridged_mount",
-    "call_asgi",
-    "checked_prefix",
-    "environ_below",
-    "environ_of",
-    "kind_of_target",
-    "mounted_path_of",
-    "moved_scope",
-    "wsgi_under_asgi",
-    "wsgi_under_wsgi",
-]
-
 # Import these modules on first use: many sites don't need them, and importing them takes longer
 # than importing the rest of ``mounts``.
 __getattr__, __dir__ = names_on_demand(

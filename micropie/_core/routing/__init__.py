@@ -51,35 +51,6 @@ from micropie._core.routing.site import (
 if TYPE_CHECKING:
     from micropie._core.routing.listing import Application, RouteEntry, describe_application
 
-__all__ = [
-    "NO_VALUES",
-    "SEARCHED",
-    "AppBase",
-    "Application",
-    "Config",
-    "ErrorHandler",
-    "ErrorKey",
-    "Handover",
-    "MountRoute",
-    "OutsideRoute",
-    "Registrations",
-    "Route",
-    "RouteEntry",
-    "RouteMatch",
-    "Site",
-    "UpperLayers",
-    "build_site",
-    "check_error_key",
-    "checked_methods",
-    "config_of",
-    "delegate_route",
-    "describe_application",
-    "handlers_route",
-    "place_of",
-    "route_of",
-    "with_providers",
-]
-
 # This module is imported on first use, because many applications don't need it.
 __getattr__, __dir__ = names_on_demand(
     __name__,

@@ -13,11 +13,3 @@ from micropie._core.http import Changes, Session
 from micropie._core.sessions.backend import SessionBackend
 from micropie._core.sessions.memory import InMemorySessionBackend
 from micropie._core.sessions.store import SessionStore
-
-__all__ = [
-    "Changes",
-    "InMemorySessionBackend",
-    "Session",
-    "SessionBackend",
-    "SessionStore",
-]

@@ -60,38 +60,6 @@ if TYPE_CHECKING:
     from micropie._core.streams.events import EventStream, event, follow_events, taken_apart
     from micropie._core.streams.threaded import EventsFromThread, MadeAhead
 
-__all__ = [
-    "BYTES_AHEAD",
-    "CHUNKS_AHEAD",
-    "CHUNKS_PER_CHECK",
-    "END",
-    "FILE_CHUNK",
-    "HEART_BEAT",
-    "JOINED",
-    "LEFT",
-    "PART_CHUNK",
-    "PENDING",
-    "AnyStream",
-    "EventStream",
-    "EventsFromThread",
-    "FileRange",
-    "LoopStream",
-    "MadeAhead",
-    "ShutdownSignal",
-    "Stream",
-    "ThreadStream",
-    "as_bytes",
-    "current_shutdown",
-    "event",
-    "follow_events",
-    "joined",
-    "not_an_end",
-    "startup_shutdown",
-    "stream_of",
-    "stream_shutdown",
-    "taken_apart",
-]
-
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

@@ -11,12 +11,3 @@ with ``debug``.
 
 from micropie._core.templates.context import NO_VALUES, names_of, stream, template
 from micropie._core.templates.rendering import Directory, Templates
-
-__all__ = [
-    "NO_VALUES",
-    "Directory",
-    "Templates",
-    "names_of",
-    "stream",
-    "template",
-]

@@ -29,17 +29,4 @@ from micropie._core.on_demand import names_on_demand
 if TYPE_CHECKING:
     from micropie._core.execution.pool.batches import batched
 
-__all__ = [
-    "CancelToken",
-    "ExecutorPool",
-    "Pool",
-    "Progress",
-    "RetireProcess",
-    "Streamed",
-    "batched",
-    "check_cancelled",
-    "pool_index",
-    "progress",
-]
-
 __getattr__, __dir__ = names_on_demand(__name__, {"batches": "batched"})

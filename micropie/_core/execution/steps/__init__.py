@@ -62,49 +62,6 @@ from micropie._core.on_demand import names_on_demand
 if TYPE_CHECKING:
     from micropie._core.execution.steps.redis_client import RedisClient
 
-__all__ = [
-    "ANSWER",
-    "AWAIT",
-    "CALL",
-    "CHUNK",
-    "CLOSE",
-    "HANDLER",
-    "INLINE",
-    "IO",
-    "ON_LOOP",
-    "RECEIVE",
-    "RECEIVE_STEP",
-    "RELEASE",
-    "AnyStep",
-    "Call",
-    "Completed",
-    "Ends",
-    "Flow",
-    "Kind",
-    "Outage",
-    "ReceiveStep",
-    "RedisClient",
-    "ResourceContext",
-    "Resources",
-    "Resume",
-    "RunningGenerator",
-    "Step",
-    "Task",
-    "awaited",
-    "call",
-    "call_each",
-    "call_within",
-    "hold_shutdown",
-    "itself",
-    "kind_of",
-    "no_function",
-    "result_of",
-    "resume_async",
-    "run_tasks",
-    "start_tasks",
-    "wait_for_tasks",
-]
-
 # Import these modules on first use: many sites don't need them, and importing them takes longer
 # than importing the rest of ``steps``.
 __getattr__, __dir__ = names_on_demand(

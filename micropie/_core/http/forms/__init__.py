@@ -61,33 +61,6 @@ if TYPE_CHECKING:
         codec_of_part,
     )
 
-__all__ = [
-    "BATCH",
-    "CHUNK",
-    "ITSELF",
-    "MAX_FILENAME",
-    "MOST_PIECES",
-    "MULTIPART",
-    "JsonText",
-    "Limits",
-    "MultipartParser",
-    "Nested",
-    "NewFile",
-    "PartHead",
-    "PartParser",
-    "UploadFile",
-    "boundary_of",
-    "codec_of_part",
-    "json_in",
-    "nested",
-    "outer_name",
-    "parse_query",
-    "require_utf8",
-    "rows",
-    "safe_filename",
-    "text_of",
-]
-
 # This module is imported on first use, because many sites don't need it.
 __getattr__, __dir__ = names_on_demand(
     __name__,

@@ -59,46 +59,6 @@ if TYPE_CHECKING:
     )
     from micropie._core.http.headers.signing import AppSigner, Secret, Signer
 
-__all__ = [
-    "CAPITALS",
-    "CONDITIONS",
-    "MAX_COOKIE",
-    "MAX_HEADERS",
-    "PREFIXES",
-    "AppSigner",
-    "CookieAttributes",
-    "CookieScope",
-    "HeaderNames",
-    "Headers",
-    "KnownHead",
-    "MutableHeaders",
-    "NameTable",
-    "Secret",
-    "Selection",
-    "SentCookies",
-    "Signer",
-    "accepted_codings",
-    "add_missing",
-    "add_vary",
-    "cached_if_short",
-    "choose_type",
-    "codec_of",
-    "content_type",
-    "disposition",
-    "entity_tag",
-    "format_cookie",
-    "http_date",
-    "is_cookie_name",
-    "is_json",
-    "is_known",
-    "known_private",
-    "make_private",
-    "parse_cookies",
-    "range_applies",
-    "select",
-    "without_prefix",
-]
-
 # These modules are imported on first use, because many sites don't need them.
 __getattr__, __dir__ = names_on_demand(
     __name__,
