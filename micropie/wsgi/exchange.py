@@ -60,7 +60,6 @@ class WSGIExchange(Exchange):
 
     config: Config
     environ: Environ
-    is_blocking = True
     # Bytes of the body that haven't been read yet; None before the first read.
     _left: int | None = None
     _reading: Lock | None = None  # held by a thread, not the server's, that reads the body

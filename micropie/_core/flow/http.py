@@ -308,7 +308,7 @@ def _call_pooled(request: Request, route: Route, arguments: Sequence[object]) ->
     kind: Kind = CALL
     function: Any = pool.in_this_thread
     given: Sequence[Any] = (steps,)
-    if not exchange.is_blocking or route.ends_with_client:
+    if route.config.blocking is not INLINE or route.ends_with_client:
         kind, function = AWAIT, pool.run_steps
         given = steps, token, Rank.QUEUED, exchange.note_left_call
     try:

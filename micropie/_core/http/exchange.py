@@ -255,7 +255,6 @@ class Exchange:
     lane: AsyncLane | None = None  # under WSGI, that of the ``async def`` parts
     # Under ASGI, ``Held.tokens``, until the generators that are still open have ended.
     tokens: Tokens | None = None
-    is_blocking = False  # Whether the steps may block, because this thread is the request's own.
     opens_more = False  # Whether the request may hold resources that are not in ``resources``.
     # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
     reader: Slots | None = None
