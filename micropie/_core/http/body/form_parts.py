@@ -7,6 +7,7 @@ after the last requested part are never received.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -208,14 +209,14 @@ class _Part:
     def _read(self, n: int) -> Flow[bytes]:
         """Return ``n`` bytes, or fewer at the end; if ``n`` is negative, return the rest."""
         data = BytesIO()  # BytesIO, because its ``getvalue`` makes no copy
-        missing = n
+        missing = sys.maxsize if n < 0 else n
         try:
-            while n < 0 or missing:
-                if not self._rest or n < 0:
+            while missing:
+                if not self._rest:
                     self._rest = memoryview((yield from self._next_chunk()))
                 if not self._rest:
                     break
-                taken = data.write(self._rest if n < 0 else self._rest[:missing])
+                taken = data.write(self._rest[:missing])
                 self._rest = self._rest[taken:]
                 missing -= taken
         except BaseException:  # if the wait was cancelled, the next call returns these bytes
