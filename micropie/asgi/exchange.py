@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext
 from functools import partial
 from math import inf
@@ -24,7 +24,7 @@ from micropie._core.http.addresses import (
     unescaped,
 )
 from micropie._core.http.headers import HeaderNames, Headers
-from micropie._core.http.protocols import Piece, Receive, Scope, Send, ServerMessage
+from micropie._core.http.protocols import Piece, RawPairs, Receive, Scope, Send, ServerMessage
 from micropie._core.on_demand import Value
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import (
@@ -129,7 +129,7 @@ class ASGIExchange(StreamedExchange):
                 return raw_path_below(root.encode(), raw) if root else raw
         return escaped_path(below.encode("utf-8", "surrogateescape"))
 
-    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+    def raw_headers(self) -> RawPairs:
         return self.scope["headers"]  # type: ignore[no-any-return]
 
     def header(self, name: str) -> str | None:

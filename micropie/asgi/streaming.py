@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from io import FileIO
 from math import inf
@@ -53,7 +53,7 @@ from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.execution.steps import Completed, Ends
 from micropie._core.http import Answer, Exchange
 from micropie._core.http.headers import KnownHead, NameTable
-from micropie._core.http.protocols import Receive, Send, ServerMessage
+from micropie._core.http.protocols import Pairs, Receive, Send, ServerMessage
 from micropie._core.on_demand import Value
 from micropie._core.routing import Config
 from micropie._core.streams import (
@@ -92,7 +92,7 @@ _TYPES: NameTable[str, tuple[bytes, bytes]] = NameTable(
 
 
 def encode_headers(
-    content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
+    content_type: str | None, length: int | None, pairs: Pairs
 ) -> list[tuple[bytes, bytes]]:
     """Return headers in the form that ASGI requires: a new list of bytes with names in lower
     case.

@@ -15,7 +15,7 @@ from micropie._core.execution.steps import ANSWER, Flow, no_function
 from micropie._core.flow import end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead
-from micropie._core.http.protocols import Environ, HeaderPairs, StartResponse
+from micropie._core.http.protocols import Environ, HeaderPairs, Pairs, StartResponse
 from micropie._core.routing import Handover, Site
 from micropie._core.streams import END, AnyStream, LoopStream
 from micropie._core.tree import Tree
@@ -35,7 +35,7 @@ def _start_private(
     handover: Handover,
     depends_on: Sequence[str],
     status: str,
-    headers: Sequence[tuple[str, str]],
+    headers: Pairs,
     *exc_info: object,
 ) -> Any:
     """Start the response of a mounted application; see ``Handover.private``."""
@@ -161,9 +161,7 @@ def start_and_serve(
     return context.run(serve_http, site, environ, start_response, context)
 
 
-def _head(
-    content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]
-) -> HeaderPairs:
+def _head(content_type: str | None, length: int | None, pairs: Pairs) -> HeaderPairs:
     """Return headers in the form that WSGI requires: a new list, with names capitalized as
     usual.
     """

@@ -34,7 +34,7 @@ from micropie._core.http.addresses import (
     unescaped,
 )
 from micropie._core.http.headers import HeaderNames, NameTable
-from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
+from micropie._core.http.protocols import Environ, Piece, RawPairs, Scope, ServerMessage
 from micropie._core.on_demand import Value, computed, pattern
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform, perform_in_task, perform_step
@@ -183,7 +183,7 @@ class WSGIExchange(Exchange):
         absolute = _ABSOLUTE.match(raw)
         return raw if absolute is None else raw[absolute.end() :] or b"/"
 
-    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+    def raw_headers(self) -> RawPairs:
         environ = self.environ
         pairs = [
             (key[5:].replace("_", "-").lower(), value)

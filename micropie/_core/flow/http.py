@@ -95,6 +95,7 @@ from micropie._core.http import (
 )
 from micropie._core.http.csrf import deleting_cookie
 from micropie._core.http.headers import KnownHead, known_private, make_private
+from micropie._core.http.protocols import Pairs
 from micropie._core.on_demand import module
 from micropie._core.routing import (
     NO_VALUES,
@@ -542,9 +543,7 @@ def _completed(request: Request, answer: Answer) -> Flow[Answer]:
     return status, content_type, length, pairs, body, stream
 
 
-def _save_session(
-    request: Request, session: Session, pairs: Sequence[tuple[str, str]]
-) -> Flow[Sequence[tuple[str, str]]]:
+def _save_session(request: Request, session: Session, pairs: Pairs) -> Flow[Pairs]:
     """Save the session, and return the headers with the session's cookie."""
     exchange = request._exchange
     if exchange.config.advisor is not None and request.method in ("GET", "HEAD"):

@@ -32,6 +32,7 @@ from micropie._core.http import (
 from micropie._core.http.forms import Limits
 from micropie._core.http.headers import Headers
 from micropie._core.http.json import dumps_with
+from micropie._core.http.protocols import RawPairs
 from micropie._core.streams import LoopStream
 
 _DEFAULT_LIMITS = Limits()
@@ -175,7 +176,7 @@ class PooledExchange(Exchange):
         request_id: str,
         query_string: str,
         sent_path: bytes,
-        headers: Sequence[tuple[bytes, bytes]],
+        headers: RawPairs,
         path_params: Sequence[object],
         peer: tuple[str, tuple[str, int] | None, str | None],
         is_whole: bool,

@@ -86,6 +86,7 @@ from micropie._core.http.protocols import (
     Environ,
     Json,
     Parameters,
+    RawPairs,
     Scope,
     ServerMessage,
 )
@@ -295,7 +296,7 @@ class Exchange:
         """Set fields of ``peer``, which override the values from the server."""
         self.peer = self.peer._replace(**fields)
 
-    def headers_with_host(self, host: str) -> Sequence[tuple[bytes, bytes]]:
+    def headers_with_host(self, host: str) -> RawPairs:
         """Return the headers for a mounted application, with the host that middleware has set."""
         others = (one for one in self.raw_headers() if one[0] != b"host")
         return [(b"host", host.encode("latin-1")), *others]
@@ -873,7 +874,7 @@ class Exchange:
         """
         return self.header("content-type") or "", self.header("content-length")
 
-    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+    def raw_headers(self) -> RawPairs:
         """Return the headers as the server passes them, with lower-case names."""
         raise NotImplementedError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from micropie._core.execution.steps import Flow
@@ -61,6 +61,10 @@ iterable of characters.
 """
 
 HeaderPairs: TypeAlias = list[tuple[str, str]]
+Pairs: TypeAlias = Sequence[tuple[str, str]]
+"""Headers that are not changed."""
+RawPairs: TypeAlias = Sequence[tuple[bytes, bytes]]
+"""Headers as a server passes them."""
 Parameters: TypeAlias = dict[str, list[str]]
 
 

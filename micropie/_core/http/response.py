@@ -52,7 +52,7 @@ from micropie._core.http.headers import (
     format_cookie,
 )
 from micropie._core.http.json import dumps
-from micropie._core.http.protocols import ChunkedBody, HeaderPairs
+from micropie._core.http.protocols import ChunkedBody, HeaderPairs, Pairs
 from micropie._core.on_demand import pattern
 
 HTML = "text/html; charset=utf-8"
@@ -240,14 +240,10 @@ class FileReference:
 # the stream, there may be a ``Handover`` (``routing/site.py``). It is a plain tuple for speed:
 # creating an instance of a class would take ten times as long, about 10% of the time of a whole
 # request.
-Answer: TypeAlias = tuple[
-    int, str | None, int | None, Sequence[tuple[str, str]], bytes, ChunkedBody | None
-]
+Answer: TypeAlias = tuple[int, str | None, int | None, Pairs, bytes, ChunkedBody | None]
 
 
-class EncodedAnswer(
-    tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "ChunkedBody | None"]
-):
+class EncodedAnswer(Answer):
     """An ``Answer`` that is returned in place of a handler's result. Its status, headers and body
     need no check. Only the framework creates it, never an application.
     """
@@ -318,9 +314,7 @@ def with_html(response: Response) -> Response:
     return response
 
 
-def _apply(
-    response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None
-) -> None:
+def _apply(response: Response, status: int, pairs: Pairs, content_type: str | None) -> None:
     """Put the status, the headers and the content type of a handler's result into a response.
 
     A header in ``pairs`` replaces the response's header of the same name, unless a response may
@@ -445,7 +439,7 @@ def encode(
     has_content = status not in WITHOUT_CONTENT
     # The content type "" means that a mounted application sets its own headers.
     is_described = has_content and content_type != ""
-    pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
+    pairs: Pairs = NO_OTHER_HEADERS if is_described else ()
     announced = None
     if response.pairs:
         pairs, stated, announced = checked_headers(
@@ -545,7 +539,7 @@ def _in_utf_8(content_type: str) -> str:
 
 
 def checked_headers(
-    pairs: Iterable[tuple[str, str]], is_given: bool = False, others: Sequence[tuple[str, str]] = ()
+    pairs: Pairs, is_given: bool = False, others: Pairs = ()
 ) -> tuple[HeaderPairs, str | None, int | None]:
     """Check the headers of a response.
 

@@ -18,7 +18,7 @@ from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
 from micropie._core.http import AHEAD, Exchange, Request
 from micropie._core.http.addresses import DOTS_AND_EMPTY, HostTable, split_host
 from micropie._core.http.headers import make_private
-from micropie._core.http.protocols import Environ, HeaderPairs, Scope
+from micropie._core.http.protocols import Environ, HeaderPairs, Pairs, Scope
 from micropie._core.http.settings import METHODS, Settings
 from micropie._core.mounts import (
     APP,
@@ -348,7 +348,7 @@ class Handover(Route):
         """Return a request's environ for the mounted application, with the paths changed."""
         return mounts.environ_below(exchange, self.mounted_path)
 
-    def private(self, pairs: Iterable[tuple[str, str]], depends_on: Sequence[str]) -> HeaderPairs:
+    def private(self, pairs: Pairs, depends_on: Sequence[str]) -> HeaderPairs:
         """Return the headers of the mounted application's response, changed so that caches don't
         send it to other clients, because hooks have made it depend on the request headers
         ``depends_on``. The cookie is added.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from math import inf
 from threading import RLock
 from typing import NamedTuple, Self, TypeAlias
@@ -37,7 +37,7 @@ from micropie._core.http.headers import (
     disposition,
     is_json,
 )
-from micropie._core.http.protocols import Parameters
+from micropie._core.http.protocols import Pairs, Parameters
 from micropie._core.on_demand import pattern
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
@@ -71,7 +71,7 @@ _MALFORMED = (
 )
 
 
-def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
+def _head_of(lines: Pairs) -> PartHead:
     """Return the head of a part. Raises 400 for a repeated header, or for a header that forms don't
     use.
     """
@@ -338,7 +338,7 @@ class MultipartParser:
         they contain JSON, even with a file name, which browsers send for a ``Blob``.
         """
 
-        def read_head(lines: Sequence[tuple[str, str]]) -> PartHead:
+        def read_head(lines: Pairs) -> PartHead:
             head = _head_of(lines)
             is_known = head.name in names or f"{outer_name(head.name)}[" in names
             is_field = head.raw_filename and is_known and _is_json(head.headers)

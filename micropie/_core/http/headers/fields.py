@@ -22,7 +22,7 @@ from itertools import filterfalse
 from typing import Self, TypeVar, overload
 
 from micropie._core.errors import HeadersLike, pairs_of
-from micropie._core.http.protocols import HeaderPairs
+from micropie._core.http.protocols import HeaderPairs, Pairs, RawPairs
 from micropie._core.on_demand import Value
 
 Text = TypeVar("Text", bound=str | bytes)
@@ -91,15 +91,13 @@ class Headers(Mapping[str, str]):
 
     __slots__ = ("_by_name", "_note", "_sent", "_was_read")
 
-    def __init__(
-        self, raw: Sequence[tuple[bytes, bytes]], note: Callable[[str], object] = str
-    ) -> None:
+    def __init__(self, raw: RawPairs, note: Callable[[str], object] = str) -> None:
         self._sent, self._note = raw, note
         self._was_read = False
         self._by_name: dict[bytes, bytes] | None = None
 
     @property
-    def raw(self) -> list[tuple[bytes, bytes]]:
+    def raw(self) -> RawPairs:
         """The (name, value) pairs, in the order in which they were sent."""
         return [pair for pair in self._sent if _UNDERSCORE not in pair[0]]
 
@@ -173,7 +171,7 @@ class Headers(Mapping[str, str]):
     def __repr__(self) -> str:
         return f"Headers({self.raw!r})"
 
-    def __reduce__(self) -> tuple[type[Headers], tuple[list[tuple[bytes, bytes]]]]:
+    def __reduce__(self) -> tuple[type[Headers], tuple[RawPairs]]:
         return Headers, (self.raw,)
 
     def _note_all(self) -> None:
@@ -192,12 +190,12 @@ CAPITALS: NameTable[str, str] = NameTable(
 class KnownHead(tuple[tuple[str, str], ...]):
     """Headers that the framework often sends together, encoded once for each protocol."""
 
-    encoded: Sequence[tuple[bytes, bytes]]
+    encoded: RawPairs
     """The headers for ASGI."""
     capitalized: HeaderPairs
     """The headers for WSGI."""
 
-    def __new__(cls, pairs: Iterable[tuple[str, str]]) -> Self:
+    def __new__(cls, pairs: Pairs) -> Self:
         head = super().__new__(cls, pairs)
         head.encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head]
         head.capitalized = [(CAPITALS[name], value) for name, value in head]
@@ -234,7 +232,7 @@ def add_vary(pairs: HeaderPairs, name: str) -> None:
 
 
 def make_private(
-    pairs: Iterable[tuple[str, str]], depends_on: Sequence[str], has_own_cookie: bool
+    pairs: Pairs, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[HeaderPairs, bool]:
     """Return a response's headers, changed so that caches don't send the response to other clients
     (RFC 9111, section 4.1). Also return whether ``public`` or ``s-maxage`` had to be removed.
