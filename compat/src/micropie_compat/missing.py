@@ -134,7 +134,6 @@ ADVICE: Mapping[str, str] = {
     "cherrypy.request.body_params": "write cherrypy.request.body.params",  # 16
     "cherrypy.request.body.type": "write cherrypy.request.body.content_type",  # 16
     "bottle.FileCheckerThread": "use micropie run --reload",
-    "bottle.WSGIFileWrapper": "return the file object itself, or static_file(...)",
 }
 
 

@@ -269,18 +269,21 @@ _OF_PYTHON = {
         )
     )
 }
-# SimpleTemplate's code is taken from the package ``bottle``, if that is installed.
-_ENGINE = ["SimpleTemplate"] if PathFinder.find_spec("bottle") else []
-__all__.extend([*_OF_PYTHON, "threading", *_ENGINE])
+# Names whose code is taken from the package ``bottle``, if that is installed: SimpleTemplate's, and
+# helpers that a few programs use.
+_OF_ENGINE = words(
+    "SimpleTemplate StplParser WSGIFileWrapper "
+    "_MultipartParser _closeiter _hkey _hval _lscmp _parse_http_header _rangeiter _re_flatten"
+)
+_HAS_ENGINE = PathFinder.find_spec("bottle") is not None
+__all__.extend([*_OF_PYTHON, "threading", *(_OF_ENGINE[:3] if _HAS_ENGINE else ())])
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("SimpleTemplate", "StplParser"):
+    if name in _OF_ENGINE:
         return getattr(_templates.engine(), name)
     if name in _OF_PYTHON:
         return load(_OF_PYTHON[name])
-    if name in ("_MultipartParser", "_parse_http_header", "_re_flatten"):
-        return load(f"{__package__}.private:{name}")
     tell(__package__, name)
 
 

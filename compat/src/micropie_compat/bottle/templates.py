@@ -16,6 +16,7 @@ from os import path
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+from micropie_compat.bottle.forms import MultipartError
 from micropie_compat.bottle.state import BottleException, face
 from micropie_compat.results import AnyFunction, StrPath, Values, merged, then
 
@@ -171,6 +172,11 @@ class MakoTemplate(BaseTemplate):
         return str(self.tpl.render(**merged(self.defaults, *values, more)))
 
 
+class _MultipartError(MultipartError):
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message)
+
+
 @cache
 def engine() -> Any:
     """Return a copy of the original module ``bottle`` whose ``SimpleTemplate`` is derived from this
@@ -188,6 +194,7 @@ def engine() -> Any:
     spec.loader.exec_module(module)
     own = {**vars(module.SimpleTemplate), "__module__": __name__}
     module.SimpleTemplate = type("SimpleTemplate", (BaseTemplate,), own)
+    module.MultipartError = _MultipartError  # for ``_MultipartParser``
     return module
 
 
