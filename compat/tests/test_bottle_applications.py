@@ -199,6 +199,23 @@ def test_a_plugin_may_rebuild_a_route() -> None:
     assert app.routes[0].call() == "x"
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated feature:DeprecationWarning")
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_handler_may_rebuild_its_route(bottle: Any, clients: Any, hooked: bool) -> None:
+    app = bottle.Bottle()
+
+    def once() -> Any:
+        app.install(lambda callback: lambda: "again")
+        raise bottle.RouteReset
+
+    app.route("/", callback=once)
+    if hooked:
+        app.add_hook("before_request", lambda: None)
+    for client in clients(app):
+        app.uninstall(True)
+        assert client.get("/").text == "again"
+
+
 def test_a_configuration_may_have_keys_with_an_application_s_prefix(bottle: Any) -> None:
     app = bottle.Bottle()
     assert {**app.config} == {
