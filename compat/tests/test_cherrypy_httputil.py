@@ -118,6 +118,18 @@ def test_header_elements_are_sorted_by_quality(httputil: Any) -> None:
     assert httputil.HeaderElement("a") < httputil.HeaderElement("b")
 
 
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        ("a;Q=0.5;CharSet=x", {"q": "0.5", "charset": "x"}),
+        ("a; b ;c=;d=1", {"c": "", "d": "1"}),
+        (r'a;b="c\"d\\e";f="g', {"b": 'c"d\\e', "f": '"g'}),
+    ],
+)
+def test_an_element_s_parameters_are_parsed(httputil: Any, text: str, params: Any) -> None:
+    assert httputil.HeaderElement.from_str(text).params == params
+
+
 def test_header_elements_are_parsed_in_linear_time() -> None:
     """Quotes that are not closed are looked at once."""
     for name in ("Accept", "X"):

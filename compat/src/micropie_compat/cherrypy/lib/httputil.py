@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header
-from email.utils import formatdate
+from email.utils import formatdate, unquote
 from functools import lru_cache, total_ordering
 from http import HTTPStatus
 from typing import Any, Self, TypeAlias
@@ -161,8 +161,9 @@ class HeaderElement:
         value, *rest = (part.strip() for part in PARAMETER.findall(elementstr) or [""])
         params: dict[str, str] = {}
         for text in rest:
-            name, _, given = text.partition("=")
-            params[name.strip()] = given.strip().strip('"')
+            name, equals, given = text.partition("=")
+            if equals:
+                params[name.strip().lower()] = unquote(given.strip())
         return value, params
 
     @classmethod
