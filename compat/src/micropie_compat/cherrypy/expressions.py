@@ -1,36 +1,17 @@
 """Evaluate the values in configuration files. They are Python expressions that may contain
-literals, names of modules and built-ins, and calls.
+literals, names of modules and built-ins, calls, ``+``, ``*`` and a minus sign, as in CherryPy.
 
-``eval`` isn't used because it allows more than configuration needs. Lambdas, comprehensions and
-assignments raise an error here.
+``eval`` isn't used because it allows more than configuration needs.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import operator
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Any
-
-from micropie_compat.results import AnyFunction
-
-_OPERATORS: dict[type[ast.AST], AnyFunction] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.BitOr: operator.or_,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-    ast.Not: operator.not_,
-    ast.Invert: operator.invert,
-}
 
 _HERE = __name__.rpartition(".")[0]
 
@@ -69,18 +50,18 @@ def _value(node: ast.expr) -> Any:
             return tuple(map(_value, node.elts))
         case ast.List():
             return list(map(_value, node.elts))
-        case ast.Set():
-            return set(map(_value, node.elts))
         case ast.Dict() if None not in node.keys:
             return {
                 _value(key): _value(value)
                 for key, value in zip(node.keys, node.values, strict=True)
                 if key
             }
-        case ast.UnaryOp():
-            return _OPERATORS[type(node.op)](_value(node.operand))
-        case ast.BinOp() if type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+        case ast.UnaryOp(op=ast.USub()):
+            return -_value(node.operand)
+        case ast.BinOp(op=ast.Add()):
+            return _value(node.left) + _value(node.right)
+        case ast.BinOp(op=ast.Mult()):
+            return _value(node.left) * _value(node.right)
         case ast.Subscript():
             return _value(node.value)[_value(node.slice)]
         case ast.Name():
