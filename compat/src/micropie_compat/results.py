@@ -21,8 +21,11 @@ StrPath: TypeAlias = str | PathLike[str]
 CHUNK = 65536
 """The number of bytes of a body or a file to read at once."""
 
-SMALL = 256 * 1024
-"""The maximum length in bytes of a file that is read as a whole."""
+SMALL = {True: 256 * 1024, False: 320 * 1024}
+"""The maximum length in bytes of a file that is read as a whole, by whether the server sends longer
+ones itself. If not, a chunk has 256 KiB, and one more takes a thread, which costs more than to read
+a short rest.
+"""
 
 NO_CONTENT = frozenset({204, 304})
 """The statuses of responses without a body."""

@@ -17,7 +17,7 @@ from micropie import HTTPError as NativeError
 from micropie_compat.bottle.files import ServedFile
 from micropie_compat.bottle.plugins import Encoder, as_json
 from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
-from micropie_compat.bottle.routing import Arguments, Route, Router
+from micropie_compat.bottle.routing import Arguments, Route, Router, RouteReset
 from micropie_compat.bottle.state import EXCHANGE, MOUNTED, readable_environ
 from micropie_compat.carrier import NO_VALUES, Answer, refused_method, status_of
 from micropie_compat.core import (
@@ -195,6 +195,9 @@ def end(
 
     ``dumps``: the route's JSON encoder.
 
+    If the handler has raised ``RouteReset``, it is called once more, with its plugins applied
+    again.
+
     Exceptions that micropie's request flow handles are raised again. If ``catchall`` is off, all
     other exceptions are raised again, too. So they are in an application that another ``Bottle``
     calls as WSGI, whose ``@error(500)`` handles them.
@@ -202,7 +205,11 @@ def end(
     app = exchange.app
     try:
         try:
-            if failure is not None:
+            if isinstance(failure, RouteReset):
+                route: Any = exchange.route
+                route.reset()
+                out, dumps = route.call(**exchange.arguments), route.json_dumps
+            elif failure is not None:
                 raise failure
             if dumps is not None and isinstance(out, _MAY_HAVE_JSON):
                 out = as_json(out, dumps, exchange.response)
@@ -340,11 +347,12 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
     """
     start = file.tell()
     part = FileRange(file, str(file.name), start + file.length, start, file.length)
-    if file.length <= SMALL:
+    native = exchange.native
+    if file.length <= SMALL[native.sends_files]:
         with file:
             return b"".join(part)
-    exchange.native.on_close(file.close)
-    part.read_ahead(exchange.native.sends_files)
+    native.on_close(file.close)
+    part.read_ahead(native.sends_files)
     return part
 
 

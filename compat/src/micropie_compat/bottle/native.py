@@ -29,7 +29,7 @@ from micropie_compat.bottle.monitors import run_monitored
 from micropie_compat.bottle.plugins import Encoder
 from micropie_compat.bottle.requests import request as current_request
 from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
-from micropie_compat.bottle.routing import Route, Router, RouteReset
+from micropie_compat.bottle.routing import Route, Router
 from micropie_compat.bottle.state import decoded
 from micropie_compat.carrier import NO_VALUES, Answer, Carried, CarryingSite, refused_method
 from micropie_compat.core import Config, EncodedAnswer, MountRoute, OutsideRoute, RouteMatch, Site
@@ -174,9 +174,6 @@ class _BottleRoute(OutsideRoute):
                         body = dumps(out).encode()
                         return EncodedAnswer((200, "application/json", len(body), (), body, None))
         except BaseException as error:
-            if isinstance(error, RouteReset) and isinstance(found, tuple):
-                found[0].reset()  # the handler wants its plugins to be applied again
-                return self._answer(request, found)
             failure = error
         exchange = self.begin_exchange(request)
         if type(out) not in _USUAL and isawaitable(out):

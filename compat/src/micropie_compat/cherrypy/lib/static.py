@@ -205,7 +205,7 @@ def _send_file(file: FileIO, path: str, size: int, ranges: Ranges | None) -> byt
     response.headers["Content-Length"] = str(length)
     part = FileRange(file, path, size, start, length)
     native = current.get(None)
-    if length <= SMALL or native is None:
+    if native is None or length <= SMALL[native._exchange.sends_files]:
         part.seek(0)
         response.body = body = b"".join(part)
         file.close()
