@@ -45,6 +45,16 @@ def test_a_router_builds_urls_from_rules(bottle: Any) -> None:
         router.build("none")
 
 
+def test_a_router_lists_the_parts_of_a_url(bottle: Any) -> None:
+    """Plugins read which wildcards a rule has."""
+    router = bottle.Router()
+    router.add("/a/<x>/<:int>.<y:path>", "GET", None, name="named")
+    names = [None, "x", None, "anon0", None, "y"]
+    assert [name for name, _ in router.builder["named"]] == names
+    assert [part for name, part in router.builder["named"] if name is None] == ["/a/", "/", "."]
+    assert router.builder["named"] is router.builder["/a/<x>/<:int>.<y:path>"]
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_an_existing_rule_is_replaced(bottle: Any) -> None:
     app = bottle.Bottle()

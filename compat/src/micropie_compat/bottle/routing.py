@@ -311,7 +311,10 @@ class Router:
 
     def __init__(self, strict: bool = False) -> None:
         self.strict_order = strict
-        self.builder: dict[str, list[str | _Wildcard]] = {}
+        self.builder: dict[str, list[tuple[str | None, Any]]] = {}
+        """For each rule and name the parts of its URL: (None, text), or a wildcard's name and the
+        function that makes the text of its value.
+        """
         self.filters: dict[str, Filter] = {
             "re": lambda conf: (conf or self.default_pattern, None, None),
             "int": lambda conf: (r"-?\d+", int, lambda value: str(int(value))),
@@ -332,10 +335,13 @@ class Router:
 
         Raises ``RouteSyntaxError`` if the rule can't be parsed.
         """
-        tokens = list(self._tokens(rule))
-        self.builder[rule] = tokens
+        tokens, anons = list(self._tokens(rule)), (f"anon{number}" for number in count())
+        self.builder[rule] = [
+            (None, token) if isinstance(token, str) else (token.name or next(anons), token.to_url)
+            for token in tokens
+        ]
         if name:
-            self.builder[name] = tokens
+            self.builder[name] = self.builder[rule]
         table = self._tables.get(method)
         if table is None:
             table = self._tables[method] = _Table()
@@ -356,15 +362,14 @@ class Router:
         if _name not in self.builder:
             raise RouteBuildError("No route with that name.", _name)
         query.update((f"anon{number}", value) for number, value in enumerate(anons))
-        names, url = (f"anon{number}" for number in count()), ""
-        for token in self.builder[_name]:
-            if isinstance(token, str):
-                url += token
-                continue
-            name = next(names) if token.name is None else token.name
-            if name not in query:
+        url = ""
+        for name, part in self.builder[_name]:
+            if name is None:
+                url += part
+            elif name in query:
+                url += part(query.pop(name))
+            else:
                 raise RouteBuildError(f"Missing URL argument: {name}")
-            url += token.to_url(query.pop(name))
         return f"{url}?{urlencode(query)}" if query else url
 
     def match(self, environ: Environ) -> Match:
