@@ -122,8 +122,8 @@ def _typed_as(
 
 
 class _UpperLayers:
-    """Functions through which the core calls higher layers. A layer is imported when it is first
-    used.
+    """Functions through which the core and ``App`` call higher layers. A layer is imported when it
+    is first used.
     """
 
     @staticmethod
@@ -147,6 +147,14 @@ class _UpperLayers:
                 f"channels takes an object such as RedisChannels(url), not {channels!r}"
             )
         return channels
+
+    @staticmethod
+    def document_of(app: App, kind: str, title: str | None, version: str | None) -> dict[str, Any]:
+        """Return the document of ``App.openapi`` or ``App.asyncapi``, which ``kind`` names."""
+        app._micropie.find_roots()
+        pages = import_module("micropie.openapi.pages")
+        document: dict[str, Any] = pages.copy_of(app, app._micropie.docs, kind, title, version)
+        return document
 
     @staticmethod
     def warn_of_missing_security(config: Config) -> None:
@@ -777,20 +785,14 @@ class App(Base[Outermost_co]):
         ``App(docs=Docs(...))``, or to the class's name and "1.0.0". Raises ``SetupError`` if the
         application can't be built.
         """
-        self._micropie.find_roots()
-        build = import_module("micropie.openapi.pages").build_openapi
-        document: dict[str, Any] = build(self, self._micropie.docs, title, version)
-        return document
+        return _UPPER_LAYERS.document_of(self, "openapi", title, version)
 
     def asyncapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Return an AsyncAPI 3 document for this application's WebSockets and event streams. The
         parameters are those of ``openapi``. The types of the messages come from annotations such as
         ``ws: WebSocket[Received, Sent]``.
         """
-        self._micropie.find_roots()
-        build = import_module("micropie.openapi.pages").build_asyncapi
-        document: dict[str, Any] = build(self, self._micropie.docs, title, version)
-        return document
+        return _UPPER_LAYERS.document_of(self, "asyncapi", title, version)
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), including the

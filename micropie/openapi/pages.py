@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 from micropie import App, HTTPError, Response, SetupError, describe, requires, static_file
 from micropie.extensions import Inspector
+from micropie.openapi.asyncapi import build_channels
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
 from micropie.openapi.schemas import Schema, rewritten
@@ -159,8 +160,7 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
         f"{path}/<name>": docs_asset,
     }
     if docs.asyncapi is not None:
-        # imported here, because few applications need them
-        from micropie.openapi.asyncapi import build_channels
+        # imported here, because few applications need it
         from micropie.openapi.channels_page import channel_routes
 
         described = partial(_current, app, docs, build_channels)
@@ -175,22 +175,15 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
     return docs
 
 
-def build_openapi(app: App, docs: Docs | None, title: str | None, version: str | None) -> Schema:
-    """Return the document of ``App.openapi``. ``docs``: that of ``App(docs=...)``, or None."""
-    return _copy_of(app, docs or Docs(), title, version, build_document)
-
-
-def build_asyncapi(app: App, docs: Docs | None, title: str | None, version: str | None) -> Schema:
-    """Return the document of ``App.asyncapi``."""
-    # imported here, because few applications need it
-    from micropie.openapi.asyncapi import build_channels
-
-    return _copy_of(app, docs or Docs(), title, version, build_channels)
-
-
-def _copy_of(app: App, docs: Docs, title: str | None, version: str | None, build: _Build) -> Schema:
-    """Return a copy of a document, because the caller may change it."""
+def copy_of(
+    app: App, docs: Docs | None, kind: str, title: str | None, version: str | None
+) -> Schema:
+    """Return a copy of the document of ``App.openapi`` or ``App.asyncapi``, because the caller may
+    change it. ``docs``: that of ``App(docs=...)``, or None. ``kind``: "openapi" or "asyncapi".
+    """
+    docs = docs or Docs()
     titled = replace(docs, title=title or docs.title, version=version or docs.version)
+    build = build_document if kind == "openapi" else build_channels
     document: Schema = rewritten(_current(app, titled, build), dict)
     return document
 
