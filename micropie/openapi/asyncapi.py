@@ -88,7 +88,7 @@ class _ChannelBuilder(Builder):
         self.inputs.own = self.answers.own = entry.application.types
         inputs = sort_inputs(entry, "GET")
         address, names = self.path_of(entry, inputs)
-        summary, _, rest = doc_of(entry.signature.function).partition("\n")
+        summary, _, rest = doc_of(entry.route.function).partition("\n")
         about = {"summary": summary, "description": rest.strip()}
         name = entry.route.name.removeprefix(self.own.scope)
         self.channels[name] = {

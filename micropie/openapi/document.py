@@ -9,7 +9,6 @@ or a dict, otherwise GET.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 import typing
@@ -119,7 +118,7 @@ def is_described(entry: RouteEntry) -> bool:
     """Return whether a document may include a route. micropie's own handlers, such as the one for
     static files, aren't described.
     """
-    module = str(getattr(_written(entry.signature.function), "__module__", ""))
+    module = str(getattr(entry.route.function, "__module__", ""))
     is_builtin = module.partition(".")[0] == "micropie"
     is_hidden = entry.hidden or entry.is_default or is_builtin
     return not is_hidden and description_of(entry).include_in_schema
@@ -210,7 +209,7 @@ class Builder:
         is_one_of_several: bool,
     ) -> dict[str, object]:
         route, description, application = entry.route, description_of(entry), entry.application
-        summary, _, rest = doc_of(entry.signature.function).partition("\n")
+        summary, _, rest = doc_of(entry.route.function).partition("\n")
         name = route.name.removeprefix(self.own.scope)
         identifier = description.operation_id or name + (
             f"_{method.lower()}" if is_one_of_several else ""
@@ -570,44 +569,49 @@ class Builder:
         determine them.
         """
         status = stated or 200
-        answer: dict[str, object] = {"description": _phrase(status) or str(status)}
-        bare = bare_type(annotation)
-        origin = typing.get_origin(bare) or bare
+        origin = _origin_of(annotation)
         kind: type = origin if isinstance(origin, type) else type(origin)
         if issubclass(kind, Redirect):
             status = status if status in _REDIRECTS else 303
             return str(status), {"description": _phrase(status)}
+        # Omit the schema of an event stream, because tools disagree about whether it describes one
+        # event or the whole stream.
+        is_stream = issubclass(kind, EventStream)
+        content = {"text/event-stream": {}} if is_stream else self._content(entry, annotation)
+        if content is None:
+            return None
+        answer: dict[str, object] = {"description": _phrase(status) or str(status)}
+        return str(status), answer | ({"content": content} if content else {})
+
+    def _content(self, entry: RouteEntry, annotation: object) -> dict[str, Schema] | None:
+        """Return the descriptions of a response's body by content type, or None if the annotation
+        doesn't determine them.
+        """
         if annotation in (None, NoneType):
-            return str(status), answer
-        # Omit the schema, because tools disagree about whether it describes one event or the whole
-        # stream.
-        if issubclass(kind, EventStream):
-            return str(status), {**answer, "content": {"text/event-stream": {}}}
-        items = TypeInfo(bare).items(_is_generator(entry))
+            return {}
+        bare, function = bare_type(annotation), entry.route.function
+        is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        items = TypeInfo(bare).items(is_generator)
         if items:
             schema = self.answers.of(typing.Union[items])  # noqa: UP007 - the number of types varies
             lines = {"type": "array", "items": schema}
             text = {"type": "string", "contentMediaType": _LINES, "contentSchema": lines}
-            media = {"itemSchema": schema} if self.is_3_2 else {"schema": text}
-            return str(status), {**answer, "content": {_LINES: media}}
+            return {_LINES: {"itemSchema": schema} if self.is_3_2 else {"schema": text}}
         how = TypeInfo(bare).sent_as
         if how == "html":
-            return str(status), {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
+            return {"text/html": {"schema": {"type": "string"}}}
         is_text = _is_text(bare)
-        is_vague = how == "" and isinstance(origin, type)
-        if is_text or how == "stream" or (is_vague and _is_generator(entry)):
+        is_vague = how == "" and isinstance(_origin_of(annotation), type)
+        if is_text or how == "stream" or (is_vague and is_generator):
             kinds = ["text/html" if entry.application.settings.text == "html" else "text/plain"]
             if kinds == ["text/plain"] and entry.mentions("html"):
                 kinds.append("text/html")  # ``html`` is annotated to return str
             schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
-            return str(status), {**answer, "content": {one: {"schema": schema} for one in kinds}}
+            return {one: {"schema": schema} for one in kinds}
         if is_vague or how in ("response", "awaited"):
             return None
-        return str(status), {
-            **answer,
-            "content": {_JSON: {"schema": self.answers.of(annotation)}},
-        }
+        return {_JSON: {"schema": self.answers.of(annotation)}}
 
     def _stated(
         self, application: Application, number: int, sentence: str, model: object = None
@@ -691,7 +695,7 @@ def _conditions_of(entry: RouteEntry) -> set[int]:
     """Return the statuses that a handler sends for conditional requests, from its declarations and
     from the methods that it calls.
     """
-    code = getattr(_written(entry.signature.function), "__code__", None)
+    code = getattr(entry.route.function, "__code__", None)
     found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
     # The compiler stores the names of a call's keyword arguments as a constant, a tuple.
     names = (one for one in getattr(code, "co_consts", ()) if isinstance(one, tuple))
@@ -709,6 +713,12 @@ def bare_type(annotation: object) -> object:
     return annotation
 
 
+def _origin_of(annotation: object) -> object:
+    """Return the class or the form behind an annotation: ``list`` for ``list[int]``."""
+    bare = bare_type(annotation)
+    return typing.get_origin(bare) or bare
+
+
 def _is_error(annotation: object) -> bool:
     """Return whether an annotation is ``Never`` or an exception class. These don't describe a
     response of the handler itself.
@@ -722,14 +732,6 @@ def _is_text(bare: object) -> bool:
     if typing.get_origin(bare) is typing.Literal:
         return all(TypeInfo(type(value)).sent_as == "text" for value in typing.get_args(bare))
     return bare is typing.LiteralString or TypeInfo(bare).sent_as == "text"
-
-
-def _is_generator(entry: RouteEntry) -> bool:
-    """Return whether a handler is a generator function, whose results of type ``Iterable`` are
-    streams.
-    """
-    function = entry.route.function
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _phrase(status: int) -> str:
@@ -930,17 +932,7 @@ def _in_form(schema: Schema) -> Schema:
     return {"anyOf": [*members.get("anyOf", [members]), _EMPTY]} if is_nullable else members
 
 
-def _written(function: Callable[..., object]) -> Callable[..., object]:
-    """Return a function without its decorators and without ``functools.partial`` around it."""
-    inner = inspect.unwrap(function)
-    return _written(inner.func) if isinstance(inner, functools.partial) else inner
-
-
 def doc_of(owner: Callable[..., object]) -> str:
     """Return an object's docstring, or "" if it is inherited from a framework class."""
-    text = _written(owner).__doc__
-    return (
-        inspect.cleandoc(text)
-        if text and not str(getattr(owner, "__module__", "")).startswith("micropie.")
-        else ""
-    )
+    is_inherited = str(getattr(owner, "__module__", "")).startswith("micropie.")
+    return "" if is_inherited else inspect.cleandoc(owner.__doc__ or "")
