@@ -21,16 +21,13 @@ from argparse import (
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter
-from types import NoneType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
-from micropie import App, BindingError, BindingErrors, HTTPError, Request, SetupError
+from micropie import App, BindingError, HTTPError, SetupError
 from micropie.cli.target import CommandError
-from micropie.extensions import Inspector, Outside, RouteEntry, TypeInfo
+from micropie.extensions import Inspector, Outside, RouteEntry
 
 Command = tuple[Callable[..., object], Callable[[], RouteEntry]]
-
-_COLLECTIONS = (list, tuple, set, frozenset, Sequence)
 
 
 def commands_of(outside: Outside) -> Mapping[str, Command]:
@@ -123,68 +120,54 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     known: set[str] = set()
-    takes_rest = _rest_of(signature.parameters) is not None
-    of_providers = (one for provider in signature.needed() for one in provider.parameters)
-    for one in (*signature.parameters, *of_providers):
-        if one.name not in known and one.kind is not Parameter.VAR_KEYWORD:
-            is_positional = one in signature.parameters and one.kind is not Parameter.KEYWORD_ONLY
-            try:
-                _add(parser, one, is_positional, takes_rest)
-            except ArgumentError:
-                raise CommandError(
-                    f"{route.name}: the option for {one.name!r} exists already, such as --help: "
-                    "rename the parameter"
-                ) from None
-        known.add(one.name)
+    takes_rest = _takes_rest(signature.parameters)
+    for part in (signature, *signature.needed()):
+        for one in part.parameters:
+            if one.kind is Parameter.VAR_POSITIONAL:
+                parser.add_argument(one.name, nargs="*")
+            elif one.name not in known and one.kind is not Parameter.VAR_KEYWORD:
+                is_positional = part is signature and one.kind is not Parameter.KEYWORD_ONLY
+                try:
+                    _add(parser, one, part.values[one.name], is_positional, takes_rest)
+                except ArgumentError:
+                    raise CommandError(
+                        f"{route.name}: the option for {one.name!r} exists already, such as "
+                        "--help: rename the parameter"
+                    ) from None
+            known.add(one.name)
     return parser
 
 
-def _rest_of(parameters: Sequence[Parameter]) -> Parameter | None:
-    """Return the parameter ``*names`` of a command, or None."""
-    return next((one for one in parameters if one.kind is Parameter.VAR_POSITIONAL), None)
+def _takes_rest(parameters: Sequence[Parameter]) -> bool:
+    """Return whether a command has a parameter ``*names``."""
+    return any(one.kind is Parameter.VAR_POSITIONAL for one in parameters)
 
 
-def _kind_of(annotation: object) -> tuple[object, bool]:
-    """Return X for ``X``, ``X | None`` and ``Annotated[X, ...]``. Also return whether it is a
-    collection, which takes several values.
-    """
-    if get_origin(annotation) is Annotated:
-        return _kind_of(get_args(annotation)[0])
-    others = [one for one in get_args(annotation) if one is not NoneType]
-    if len(others) == 1 and NoneType in get_args(annotation):
-        return _kind_of(others[0])
-    return annotation, (get_origin(annotation) or annotation) in _COLLECTIONS
-
-
-def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest: bool) -> None:
-    """Add an argument or an option for a parameter.
+def _add(
+    parser: ArgumentParser, one: Parameter, where: Any, is_positional: bool, takes_rest: bool
+) -> None:
+    """Add an argument or an option for a parameter whose value may come from a query. ``where``:
+    see ``Signature.values``.
 
     If the command has ``*names``, all parameters before it become arguments, not options.
     """
-    kind, many = _kind_of(one.annotation)
-    source, key = TypeInfo(one.annotation).source, one.name
-    if kind in (Request, BindingErrors):
+    if where.first_place != "query" or where.is_whole:
         return
-    if source is not None:
-        if source.place != "query" or TypeInfo(kind).structure is not None:
-            return
-        key, is_positional = source.name_for(key), False
-    has_default = one.default is not one.empty
-    if one.kind is Parameter.VAR_POSITIONAL:
-        parser.add_argument(one.name, nargs="*")
-    elif is_positional and (takes_rest or not has_default):
+    has_default, many = one.default is not one.empty, where.converter.many is not None
+    if is_positional and not where.is_stated and (takes_rest or not has_default):
         parser.add_argument(one.name, nargs="?" if has_default else "+" if many else None)
     else:
-        action = (
-            BooleanOptionalAction if kind is bool and not many else "append" if many else "store"
-        )
+        is_flag = where.converter.schema == {"type": "boolean"}
+        action = BooleanOptionalAction if is_flag else "append" if many else "store"
         shown = (
             f"default: {one.default!r}".replace("%", "%%")
             if one.default not in (one.empty, None)
             else None
         )
         flag = f"--{one.name.removesuffix('_').replace('_', '-')}"
-        parser.add_argument(flag, dest=key, action=action, required=not has_default, help=shown)
+        parser.add_argument(
+            flag, dest=where.key, action=action, required=not has_default, help=shown
+        )
 
 
 def _values(
@@ -197,17 +180,14 @@ def _values(
     one.
     """
     values: dict[str, Any] = vars(given)
-    rest, segments = _rest_of(parameters), []
-    if rest is not None:
-        taken = [one.name for one in parameters if one.kind is not Parameter.KEYWORD_ONLY]
-        for name in taken:
-            value = values.pop(name, [])
-            segments += value if isinstance(value, list) else [value]
+    taken = [one.name for one in parameters if one.kind is not Parameter.KEYWORD_ONLY]
+    segments = []
+    for name in taken if _takes_rest(parameters) else ():
+        value = values.pop(name, [])
+        segments += value if isinstance(value, list) else [value]
     pairs = [
-        (name, one)
+        (name, str(one).lower() if isinstance(one, bool) else one)
         for name, value in values.items()
         for one in (value if isinstance(value, list) else [value])
     ]
-    return [
-        (name, str(one).lower() if isinstance(one, bool) else one) for name, one in pairs
-    ], segments
+    return pairs, segments
