@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
+from inspect import isfunction
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
 from micropie._core.errors import HeadersLike, Redirect, ResponseError
 from micropie._core.execution import Action
+from micropie._core.execution.placement import names_in
 from micropie._core.execution.steps import Completed
 
 SESSION_TIMEOUT = 8 * 3600
@@ -201,13 +203,7 @@ def reads_fields(middleware: object) -> bool:
     before it calls hooks, so the flow has to receive the body first.
     """
     methods = [method for cls in type(middleware).__mro__ for method in vars(cls).values()]
-    codes = [getattr(method, "__code__", None) for method in methods]
-    for code in codes:
-        if code is not None and "body_params" in code.co_names:
-            return True
-        # functions inside the method, such as comprehensions
-        codes += [one for one in getattr(code, "co_consts", ()) if hasattr(one, "co_names")]
-    return False
+    return any("body_params" in names_in(method) for method in filter(isfunction, methods))
 
 
 def status_of(changes: Mapping[str, object], status: int, hook: str) -> Any:

@@ -24,6 +24,7 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from threading import Condition, get_ident
+from types import CodeType
 from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakSet
 
@@ -60,6 +61,18 @@ def innermost(function: AnyFunction) -> Any:
     """Return the function inside all decorators and partials around it; see ``layers``."""
     *_, inner = layers(function)
     return inner
+
+
+def names_in(function: AnyFunction) -> set[str]:
+    """Return the names of the attributes and variables that the code of a function, or of a
+    function inside it, uses.
+    """
+    codes, names = [getattr(innermost(function), "__code__", None)], set[str]()
+    for code in codes:  # the list grows during the loop
+        if isinstance(code, CodeType):
+            codes += code.co_consts
+            names.update(code.co_names, code.co_varnames)
+    return names
 
 
 def check_placement(function: AnyFunction, placement: str, name: str) -> None:

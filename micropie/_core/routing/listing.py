@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from micropie._core.binding import BoundParameter, OwnTypes, Plan, answers_of
 from micropie._core.errors import BadRequest, HTTPError
-from micropie._core.execution.placement import innermost
+from micropie._core.execution.placement import innermost, names_in
 from micropie._core.execution.steps import Call
 from micropie._core.http import BindingError
 from micropie._core.http.addresses import split_host
@@ -24,7 +24,7 @@ from micropie._core.routing.discovery import (
     is_method,
     marks_of,
 )
-from micropie._core.routing.routes import Route, mentions, place_of
+from micropie._core.routing.routes import Route, place_of
 from micropie._core.sessions import SessionBackend
 
 
@@ -227,7 +227,7 @@ class RouteEntry(NamedTuple):
 
     def mentions(self, name: str) -> bool:
         """Return whether the handler's code uses an attribute or a variable of this name."""
-        return mentions(self.route.function, name)
+        return name in names_in(self.route.function)
 
     @property
     def signature(self) -> Signature:

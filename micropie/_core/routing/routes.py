@@ -33,6 +33,7 @@ from micropie._core.execution.placement import (
     check_placement,
     innermost,
     layers,
+    names_in,
     pooled_name,
 )
 from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, ON_LOOP, Kind
@@ -226,7 +227,7 @@ class Route(RouteInfo):
         for maker in filter(None, (one.maker for one in self.plan.bound.values())):
             maker.beside = names - maker.names
         self.mentions_session = takes_socket and (
-            mentions(function, "session") or self._takes_session
+            "session" in names_in(function) or self._takes_session
         )
         self._set_results(marks.get("__micropie_description__"), takes_socket)
         self.methods = mark.methods
@@ -443,7 +444,7 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
     is_used_once = has_yield(inner) or (
         inspect.iscoroutinefunction(inner) and not inspect.iscoroutinefunction(function)
     )
-    reads_request = any(mentions(function, one) for one in ("request", "response", "session"))
+    reads_request = not names_in(function).isdisjoint(("request", "response", "session"))
     if (is_used_once or reads_request) and any(
         hasattr(one, "cache_clear") for one in layers(function)
     ):
@@ -466,17 +467,6 @@ def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
         return INLINE, False
     is_async = inspect.isasyncgenfunction(inner)
     return ON_LOOP if is_async or placement == LOOP else HANDLER, is_async
-
-
-def mentions(function: AnyFunction, name: str) -> bool:
-    """Return whether the code of a handler, or of a function inside it, uses an attribute or a
-    variable of this name.
-    """
-    inner = innermost(function)
-    codes = [code] if (code := getattr(inner, "__code__", None)) else []
-    for code in codes:  # the list grows during the loop
-        codes += [const for const in code.co_consts if hasattr(const, "co_names")]
-    return any(name in (*code.co_names, *code.co_varnames) for code in codes)
 
 
 def route_of(exchange: Exchange) -> Route:
