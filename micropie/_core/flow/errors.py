@@ -134,7 +134,7 @@ def _custom_response(
             answer.set_error(failure.status, failure.headers)
         else:
             (answer.response or answer.begin_response()).status = 500
-        given: list[object] = [request, failure][handler.given]
+        given = [failure if one else request for one in handler.takes_error]
         result = yield from call(handler.kind, _call_once, handler.function, given)
         if result is None and exchange.config.advisor is not None:
             exchange.config.advisor.review_error_handler(handler.function)

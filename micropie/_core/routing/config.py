@@ -56,17 +56,6 @@ ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
 
 
-# The arguments for an error handler, as a slice of ``(request, error)``. Each key has one item for
-# each parameter of the handler: True for the request, False for the error.
-_GIVEN: dict[tuple[bool, ...], slice] = {
-    (): slice(0),
-    (True,): slice(1),
-    (False,): slice(1, 2),
-    (True, False): slice(2),
-    (False, True): slice(None, None, -1),
-}
-
-
 class ErrorHandler:
     """An application's error handler, ``def`` or ``async def``. Its parameters are the error and
     the request in either order, only one of them, or none. Raises ``SetupError`` for any other
@@ -74,7 +63,7 @@ class ErrorHandler:
 
     - ``otherwise``: the kind of step that calls a handler that may block.
     - ``kind``: the kind of step that calls this handler.
-    - ``given``: the slice that selects the handler's arguments from ``(request, error)``.
+    - ``takes_error``: for each parameter, whether it is the error. Otherwise, it is the request.
     """
 
     def __init__(self, function: AnyFunction, providers: Providers, otherwise: Kind) -> None:
@@ -87,19 +76,19 @@ class ErrorHandler:
             parameters = [*signature_of(function).parameters.values()]
         with suppress(SetupError):  # a name that is imported for type checkers only
             parameters = annotated(function, parameters)
-        are_requests = tuple(
-            one.name == "request" or one.annotation in (Request, "Request") for one in parameters
-        )
+        self.takes_error = [
+            one.name != "request" and one.annotation not in (Request, "Request")
+            for one in parameters
+        ]
         if not any(isinstance(one.annotation, str) for one in parameters):
             providers.refuse_resources(function, 0)
-        if are_requests not in _GIVEN or any(
+        if len({*self.takes_error}) < len(parameters) or any(
             one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
         ):
             raise SetupError(
                 f"the error handler {name_of(function)} can take only "
                 "request and error: write def page(request, error), or leave one or both out"
             )
-        self.given = _GIVEN[are_requests]
 
 
 # The error handlers of one application, as a dict by status or exception class, and the
