@@ -749,7 +749,7 @@ class App(Base[Outermost_co]):
         Raises ``SetupError`` for a second provider of one type in one application.
         """
         check_key(key)
-        check("provides(once=...)", isinstance(once, bool), once, "True or False")
+        check_each("provides", *FLAG, once=once)
 
         def register(function: Function) -> Function:
             check_provider(function)

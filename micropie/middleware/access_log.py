@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter, time
 
-from micropie._core.errors import check
+from micropie._core.errors import FLAG, check, check_each
 from micropie._core.http import Request, Response
 from micropie.middleware.base import FlowMiddleware, sees_first
 
@@ -68,9 +68,8 @@ class AccessLog(FlowMiddleware):
             format,
             '"text" or "json"',
         )
-        check("AccessLog(query=...)", isinstance(query, bool), query, "True or False")
-        fine = isinstance(logger, str | logging.Logger)
-        check("AccessLog(logger=...)", fine, logger, "a logger or its name")
+        check_each("AccessLog", *FLAG, query=query)
+        check_each("AccessLog", str | logging.Logger, "a logger or its name", logger=logger)
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._format = _FORMATS[format]
         self._query = query

@@ -31,7 +31,7 @@ from micropie._core.errors import check as check_argument
 from micropie._core.execution.steps import HANDLER, Flow, call, kind_of
 from micropie._core.http import Request
 from micropie._core.routing.decorators import run_in
-from micropie.middleware.base import FlowMiddleware
+from micropie.middleware.base import FlowMiddleware, credentials_in
 
 # Base64 with its padding and no other characters. ``b64decode`` accepts more.
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
@@ -141,7 +141,7 @@ class BasicAuth(_AuthMiddleware):
         """Authenticate the user, once for each request and ``check``. Raises 401."""
         if request._exchange.user_checked_by is self._check:
             return
-        scheme, encoded = _parts(request)
+        scheme, encoded = credentials_in(request)
         if scheme != "basic":
             self._refuse("Please log in.")
         try:
@@ -287,7 +287,7 @@ class BearerAuth(_AuthMiddleware):
         Raises 401; 403 for a token without the scopes; and 400 for a malformed header.
         """
         if request._exchange.user_checked_by is not self._check:
-            scheme, token = _parts(request)
+            scheme, token = credentials_in(request)
             # If the token is missing, the challenge has no error code: RFC 6750, section 3.1.
             if scheme != self._scheme:
                 self._refuse(self._missing)
@@ -315,11 +315,3 @@ def _scopes_of(user: object) -> frozenset[str]:
             "a token as a dict"
         )
     return frozenset(given.split() if isinstance(given, str) else given)
-
-
-def _parts(request: Request) -> tuple[str, str]:
-    """Split an Authorization header into the scheme, in lower case, and the rest: RFC 9110, section
-    11.4.
-    """
-    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower(), rest.strip(" ")

@@ -32,6 +32,7 @@ __all__ = [
     "call",
     "call_at_start",
     "call_within",
+    "credentials_in",
     "has_not_run",
     "is_def",
     "is_generator",
@@ -39,6 +40,14 @@ __all__ = [
     "sees_first",
     "takes",
 ]
+
+
+def credentials_in(request: Request) -> tuple[str, str]:
+    """Split an Authorization header into the scheme, in lower case, and the rest: RFC 9110, section
+    11.4.
+    """
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower(), rest.strip(" ")
 
 
 def sees_first(hook: FlowMiddleware, request: Request) -> bool:

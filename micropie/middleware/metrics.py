@@ -34,6 +34,7 @@ from micropie.middleware.base import (
     Threads,
     call,
     call_at_start,
+    credentials_in,
 )
 
 try:
@@ -203,10 +204,8 @@ class MetricsEndpoint(FlowMiddleware):
     def before(self, request: Request) -> Flow[Response]:
         """Send the metrics in the format that the client prefers."""
         if self._token is not None:
-            # the scheme's case doesn't matter (RFC 9110, section 11.1)
-            scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            is_equal = compare_digest(token.strip(" ").encode(), self._token)
-            if scheme.lower() != "bearer" or not is_equal:
+            scheme, token = credentials_in(request)
+            if scheme != "bearer" or not compare_digest(token.encode(), self._token):
                 raise HTTPError(
                     401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")]
                 )

@@ -23,7 +23,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from itertools import count
 from threading import Lock
@@ -66,6 +66,8 @@ _LONGEST_KEY = 128
 
 
 _made = count()  # numbers the limits of this process
+# by outermost application, the beginning of each limit's keys
+_prefixes: WeakKeyDictionary[object, dict[RateLimit, str]] = WeakKeyDictionary()
 
 
 class RateLimit(FlowMiddleware):
@@ -157,8 +159,6 @@ class RateLimit(FlowMiddleware):
         # whether ``App.health`` checks the store of ``App(rates=...)``
         self.needs_rates = store is None and when_unreachable == "refuse"
         self._of_app: WeakKeyDictionary[object, tuple[RateStore, _Kind, str]] = WeakKeyDictionary()
-        # by outermost application, the beginning of the limit's keys
-        self._prefixes: WeakKeyDictionary[object, str] = WeakKeyDictionary()
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
         # Called by ``App.health``. It is None for "allow", because such a limit works without its
@@ -219,34 +219,32 @@ class RateLimit(FlowMiddleware):
         store = next(one for one in stores if one is not None)
         blocking = Call(ServiceThreads(), leave_after=None)
         kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
-        if root.app not in self._prefixes:
-            self._name_all(inspector)
         # All applications of a tree use the same store in memory.
-        found = self._of_app.setdefault(root.app, (store, kind, self._prefixes[root.app]))
+        found = self._of_app.setdefault(root.app, (store, kind, self._prefix_in(inspector)))
         self._of_app[app] = found
         return found
 
-    def _name_all(self, inspector: Inspector) -> None:
-        """Give each limit of a tree its own beginning of keys, which is the same in all workers and
-        after a restart.
+    def _prefix_in(self, inspector: Inspector) -> str:
+        """Return the beginning of this limit's keys in a tree, which is the same in all workers and
+        after a restart. A limit keeps it, whichever limits are added later.
         """
-        places: dict[RateLimit, str] = {}
         applications = inspector.applications()
         root = applications[0].app
+        # Two threads may name the limits at the same time, and give them the same names.
+        known = _prefixes.setdefault(root, {})
         of_routes = (entry.application for entry in inspector.all_routes())
-        for one in [*applications, *of_routes]:
-            for hook in one.middlewares:
-                if isinstance(hook, RateLimit) and hook not in places:
-                    places[hook] = hook._target or f"{_name_of(type(one.app))} {one.path}"
+        places = [
+            (hook, hook._target or f"{_name_of(type(one.app))} {one.path}")
+            for one in [*applications, *of_routes]
+            for hook in one.middlewares
+            if isinstance(hook, RateLimit)
+        ]
         # another middleware may call this limit
-        places.setdefault(self, f"{_name_of(type(root))} {self._number}")
-        taken = {limit._prefixes.get(root) for limit in places}
-        for limit, place in places.items():
-            named = (limit._named(place, number) for number in count())
-            free = next(one for one in named if one not in taken)
-            # A limit keeps its prefix. Another thread may name the limits at the same time, and
-            # gives them the same prefixes.
-            taken.add(limit._prefixes.setdefault(root, free))
+        for limit, place in [*places, (self, f"{_name_of(type(root))} {self._number}")]:
+            if limit not in known:
+                named, taken = map(partial(limit._named, place), count()), {*known.copy().values()}
+                known.setdefault(limit, next(one for one in named if one not in taken))
+        return known[self]
 
     def _named(self, place: str, number: int) -> str:
         """Return the beginning of this limit's keys. ``number`` separates limits that are alike.

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 
-from micropie._core.errors import check
+from micropie._core.errors import FLAG, check, check_each
 from micropie._core.execution import current
 from micropie._core.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
@@ -36,7 +36,7 @@ class RequestId(FlowMiddleware):
     def __init__(self, *, header: str = "X-Request-ID", trust: bool = False) -> None:
         fine = isinstance(header, str) and _HEADER.fullmatch(header) is not None
         check("RequestId(header=...)", fine, header, "a header's name, such as X-Request-ID")
-        check("RequestId(trust=...)", isinstance(trust, bool), trust, "True or False")
+        check_each("RequestId", *FLAG, trust=trust)
         self._header = header
         self._trust = trust
 
