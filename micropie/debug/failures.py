@@ -9,10 +9,10 @@ import traceback
 from difflib import get_close_matches
 
 from micropie._core.errors import annotations_of, is_framework, signature_of
-from micropie._core.execution.placement import AnyFunction
 from micropie._core.http import Exchange
 from micropie._core.on_demand import by_name
 from micropie._core.routing import handlers_route
+from micropie._core.routing.discovery import AnyFunction
 
 # The functions that raise KeyError for a name that the client didn't send.
 _LOOK_UPS = ("MultiDict.__getitem__", "Headers.__getitem__")

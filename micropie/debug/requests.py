@@ -15,17 +15,15 @@ from io import IOBase
 from pathlib import PurePath
 from typing import Annotated, Any, get_origin
 
+from micropie import BindingError, HTTPError, Redirect, Request, Response
 from micropie._core.binding import answer_parts, answers_of
-from micropie._core.errors import HTTPError, Redirect, annotations_of, has_yield, logger
+from micropie._core.errors import annotations_of, has_yield, logger
 from micropie._core.execution.placement import innermost
 from micropie._core.flow import log_request_failure
 from micropie._core.http import (
     CSRF_FIELD,
-    BindingError,
     Exchange,
     FileReference,
-    Request,
-    Response,
     Session,
     error_answer,
     states_status,
@@ -296,12 +294,12 @@ def _warn_of_invalid_values(exchange: Exchange, failure: BindingError) -> None:
     body = exchange.body.form or exchange.body.document
     if isinstance(body, dict) and _MISSING in " ".join(sentences):
         sentences.append(f"The body contains {str([*body])[:300]}.")
-    function = getattr(exchange.route, "function", None)
+    annotations = annotations_of(getattr(exchange.route, "function", None))
     for one in failure.errors:
-        annotation = annotations_of(function).get(one.parameter, "")
         if one.source == "file" and one.given is None:
             sentences.append(f"{one.parameter} came as a file: write {one.parameter}: UploadFile.")
-        if _MISSING in one.sentence and re.search("None|Optional", str(annotation)):
+        stated = annotations.get(one.parameter, "")
+        if _MISSING in one.sentence and re.search("None|Optional", str(stated)):
             sentences.append(f"To make it optional, write {one.parameter}: ... = None.")
     _warn(f"{exchange.label}: {' '.join(sentences)}")
     warn_of_names(exchange)

@@ -10,7 +10,6 @@ import ast
 import re
 import sys
 import textwrap
-import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from inspect import (
@@ -23,12 +22,12 @@ from inspect import (
     isroutine,
 )
 from types import NoneType, SimpleNamespace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_type_hints
 
-from micropie import App, WebSocket
-from micropie._core.errors import HTTPError, Redirect, annotations_of, has_yield, signature_of
+from micropie import App, BindingErrors, HTTPError, Redirect, Request, Response, WebSocket
+from micropie._core.errors import annotations_of, has_yield, signature_of
 from micropie._core.execution.placement import innermost
-from micropie._core.http import BindingErrors, Request, Response, Session
+from micropie._core.http import Session
 from micropie._core.routing import AppBase, place_of
 from micropie._core.routing.discovery import (
     REQUIRES,
@@ -398,7 +397,7 @@ class FunctionSource:
     def _hints(self) -> Mapping[str, object]:
         """The annotations, or {} if only type checkers can evaluate them."""
         try:
-            return typing.get_type_hints(self._function)
+            return get_type_hints(self._function)
         except NameError:
             return {}
 
