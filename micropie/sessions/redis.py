@@ -70,30 +70,27 @@ class RedisSessionBackend(SessionBackend):
         """Apply ``changes`` to the stored data and return the result, or ``{}`` if the session no
         longer exists.
         """
-        with self._redis.within(_TIMEOUT):
-            return self._merge(session_id, changes, timeout)
-
-    def _merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
         owner = secrets.token_hex(8)
         # The text that was loaded before the handler ran saves a GET. Another request may have
         # replaced it since then, so a first failure doesn't count.
         stored, failures = getattr(changes.loaded, "text", None), -1
-        if stored is None:
-            with self._redis.reached() as client:
-                stored, failures = client.get(old), 0
-        while loaded := serializer.loads_stored(stored):
-            data = changes.apply(loaded)
-            claim = _CLAIM if failures >= _PATIENCE else ""
-            text = serializer.dumps(data) if data else ""
-            keys = (old, new, f"{old}\0claim")  # no id has a NUL
-            stored = self._redis.run(_SWAP, keys, stored, text, timeout, owner, claim)
-            if stored == 1:
-                return data
-            # Another request has changed the session first. One of the competing requests always
-            # succeeds, and a random delay separates the others.
-            failures += 1
-            time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - not a secret
+        with self._redis.within(_TIMEOUT):
+            if stored is None:
+                with self._redis.reached() as client:
+                    stored, failures = client.get(old), 0
+            while loaded := serializer.loads_stored(stored):
+                data = changes.apply(loaded)
+                claim = _CLAIM if failures >= _PATIENCE else ""
+                text = serializer.dumps(data) if data else ""
+                keys = (old, new, f"{old}\0claim")  # no id has a NUL
+                stored = self._redis.run(_SWAP, keys, stored, text, timeout, owner, claim)
+                if stored == 1:
+                    return data
+                # Another request has changed the session first. One of the competing requests
+                # always succeeds, and a random delay separates the others.
+                failures += 1
+                time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - no secret
         changes.was_applied = False  # at most to the text that was stored before
         return {}
 
