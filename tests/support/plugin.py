@@ -324,10 +324,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Import no test of a folder that ``--processes=none`` leaves out, nor of the share of another
     worker.
     """
-    name = collection_path.relative_to(ROOT).as_posix()
-    is_left_out = config.getoption("--processes") == "none" and f"{name}/".startswith(PLACES)
-    is_elsewhere = config.stash.get(ELSEWHERE, frozenset())
-    return True if is_left_out or collection_path in is_elsewhere else None
+    is_elsewhere = collection_path in config.stash.get(ELSEWHERE, frozenset())
+    return True if is_elsewhere or _is_left_out(config, collection_path) else None
+
+
+def _is_left_out(config: pytest.Config, path: Path) -> bool:
+    name = path.relative_to(ROOT).as_posix()
+    return config.getoption("--processes") == "none" and f"{name}/".startswith(PLACES)
 
 
 # the choice before the order is shuffled, the order after it
@@ -455,7 +458,9 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     folders = [(ROOT / name).resolve() for name in session.config.args]
     worker = getattr(session.config, "workerinput", {})
     if worker.get("dist") == "each":
-        shares = shared_out(sizes_below(folders), worker["workercount"])
+        sizes = sizes_below(folders)
+        collected = {one: sizes[one] for one in sizes if not _is_left_out(session.config, one)}
+        shares = shared_out(collected, worker["workercount"])
         own = int(worker["workerid"].removeprefix("gw"))
         session.config.stash[ELSEWHERE] = {path for path in shares if shares[path] != own}
     else:
