@@ -66,7 +66,7 @@ CACHES = {
     "asgi/streaming.py:_NAMES": "test_a_table_of_names_has_a_value_for_each_name",
     "asgi/streaming.py:_TYPES": "test_a_table_of_names_has_a_value_for_each_name",
     "_core/binding/values/constraints.py:_samples": NO_KEY,
-    "_core/binding/values/converters.py:_imported": NO_KEY,
+    "_core/binding/values/converters.py:_with_zone": AUTHORS,
     "_core/binding/fields.py:fields_of": AUTHORS,
     "_core/binding/fields.py:hints_of_class": AUTHORS,
     "_core/binding/signatures/results.py:_hints_inside": AUTHORS,

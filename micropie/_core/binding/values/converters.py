@@ -365,13 +365,12 @@ NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 # Fields of structures are different: msgspec and pydantic convert them.
 def simple_types() -> dict[object, Converter]:
     """Return the converters of all types that contain no other types."""
-    # If nothing has imported it, no annotation has its class.
-    zoneinfo = sys.modules.get("zoneinfo")
-    return _imported() | ({zoneinfo.ZoneInfo: _ZONE} if zoneinfo is not None else {})
+    # If nothing has imported its module, no annotation is ``ZoneInfo``.
+    return _with_zone(getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None))
 
 
 @functools.cache
-def _imported() -> dict[object, Converter]:
+def _with_zone(zone: type | None) -> dict[object, Converter]:
     from decimal import Decimal
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -420,6 +419,7 @@ def _imported() -> dict[object, Converter]:
             kind: _scalar(kind, expected, {**_STRING, **({"format": form} if form else {})}, read)
             for kind, expected, form, read in rows
         },
+        **({} if zone is None else {zone: _ZONE}),
     }
 
 
