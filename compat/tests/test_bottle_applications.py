@@ -55,6 +55,28 @@ def test_a_router_lists_the_parts_of_a_url(bottle: Any) -> None:
     assert router.builder["named"] is router.builder["/a/<x>/<:int>.<y:path>"]
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_router_lists_its_rules_by_method(bottle: Any, strict: bool) -> None:
+    """Programs print them, and generators of documents read the targets."""
+    router = bottle.Router(strict)
+    router.add("/a", "GET", "first")
+    router.add("/a/<x>/<y:int>.<z>-<:re:b+>", "GET", "second")
+    router.add("/c/<p:path>", "POST", "third")
+    static = {path: target for path, (target, _) in router.static.get("GET", {}).items()}
+    assert static == ({} if strict else {"/a": "first"})
+    assert router.static.keys() == ({*()} if strict else {"GET"})
+    rules = {
+        method: [(rule, target) for rule, _, target, _ in rows]
+        for method, rows in router.dyna_routes.items()
+    }
+    assert rules == {
+        "GET": [("/a", "first")] * strict + [("/a/<x>/<y:int>.<z>-<:re:b+>", "second")],
+        "POST": [("/c/<p:path>", "third")],
+    }
+    *_, arguments_of = router.dyna_routes["GET"][-1]
+    assert arguments_of("/a/k/-7.l-bb") == {"x": "k", "y": -7, "z": "l"}
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_an_existing_rule_is_replaced(bottle: Any) -> None:
     app = bottle.Bottle()

@@ -67,7 +67,6 @@ def _route_for(verb: str) -> Callable[..., Any]:
         return self.route(path, method, **options)
 
     register.__name__ = verb.lower()
-    register.__qualname__ = f"Bottle.{register.__name__}"
     register.__doc__ = f"Register a handler for {verb}, see ``route``."
     return register
 

@@ -167,12 +167,14 @@ class Exchange:
         # If no environ was created, no hook can have changed the path.
         try:
             found = (
-                app.router.find(native.method, native.path)
+                app.router.search(native.method, native.path, is_quick=False)
                 if environ is None
                 else app.router.match(environ)
             )
         except HTTPError as error:
-            raise refused_method(request, methods_of(error)) or error from None
+            is_method = error.status_code == 405
+            allowed = error.headers["Allow"].split(",") if is_method else ()
+            raise refused_method(request, allowed) or error from None
         self.route, self.arguments = found
         if self._environ is not None:  # a filter may have created it
             self._note_route(self._environ)
@@ -181,11 +183,6 @@ class Exchange:
     def _note_route(self, environ: Environ) -> None:
         environ["bottle.route"] = environ["route.handle"] = self.route
         environ["route.url_args"] = self.arguments
-
-
-def methods_of(error: HTTPError) -> list[str]:
-    """Return the allowed methods that the router's 405 lists."""
-    return error.headers.get("Allow", "").split(",") if error.status_code == 405 else []
 
 
 def end(

@@ -62,15 +62,11 @@ Arguments: TypeAlias = dict[str, Any]
 them.
 """
 
-Match: TypeAlias = tuple[Any, Arguments]
-"""A rule's target, usually a ``Route``, and the values of the rule's wildcards."""
+Match: TypeAlias = tuple[Any, Any]
+"""A rule's target, usually a ``Route``, and the values of the rule's wildcards. None stands for
+values that a filter of the program has yet to make.
+"""
 
-QuickMatch: TypeAlias = tuple[Any, Arguments | None]
-"""The same without the values if a filter of the program makes them."""
-
-# A filter is called with the text after its name in a rule: "[a-z]+" for "<name:re:[a-z]+>", None
-# for "<name:path>". It returns a regular expression, a function that converts the matched text (or
-# None), and a function that converts a value for a URL (or None).
 Filter: TypeAlias = Callable[
     [str | None], tuple[str, Converter | None, Callable[[Any], str] | None]
 ]
@@ -135,6 +131,7 @@ class _Rule:
         names = [wildcard.name for wildcard in wildcards if wildcard.name is not None]
         if len(set(names)) < len(names):
             raise RouteSyntaxError(f"the rule {text!r} uses a wildcard name twice")
+        self.text = text
         self.names: list[tuple[str, int, Converter]] = []
         self.runs: list[tuple[int, list[_Wildcard], list[str]]] = []
         self.groups = 0
@@ -202,6 +199,11 @@ class _Rule:
             raise HTTPError(400, "Path has wrong format.") from None
         return values
 
+    def arguments_of(self, path: str) -> Arguments:
+        """Return the values of the wildcards by name for a path that the rule matches."""
+        match: Any = self.compiled.fullmatch(path)
+        return self.arguments(match, 0)
+
 
 def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) -> int:
     """Return the position after a run. A run consists of consecutive wildcards in one segment, each
@@ -249,7 +251,7 @@ class _Table:
     """The routing rules for one HTTP method."""
 
     def __init__(self) -> None:
-        self.static: dict[str, Any] = {}
+        self.static: dict[str, tuple[Any, None]] = {}
         self.rules: list[_Rule] = []
         self.by_pattern: dict[str, _Rule] = {}
         self._matcher: _Matcher | None = None
@@ -263,9 +265,9 @@ class _Table:
         self.by_pattern[rule.pattern] = rule
         self._matcher = None
 
-    def find(self, path: str, is_quick: bool) -> QuickMatch | None:
+    def find(self, path: str, is_quick: bool) -> Match | None:
         if path in self.static:
-            return self.static[path], {}
+            return self.static[path][0], {}
         if not self.rules:
             return None
         fullmatch, rules = self._matcher or self._compile()
@@ -324,6 +326,24 @@ class Router:
         self._tables: dict[str, _Table] = {}
         self._orders: dict[str, list[_Table]] = {}
 
+    @property
+    def static(self) -> dict[str, dict[str, tuple[Any, None]]]:
+        """The rules without wildcards, as (target, None) by method and path."""
+        return {method: table.static for method, table in self._tables.items() if table.static}
+
+    @property
+    def dyna_routes(self) -> dict[str, list[tuple[str, str, Any, Callable[[str], Arguments]]]]:
+        """The other rules by method: the rule, its regular expression, its target, and a
+        function that returns the arguments for a path.
+        """
+        return {
+            method: [
+                (rule.text, rule.pattern, rule.target, rule.arguments_of) for rule in table.rules
+            ]
+            for method, table in self._tables.items()
+            if table.rules
+        }
+
     def add_filter(self, name: str, func: Filter) -> None:
         """Add a filter. ``func`` takes the text after the filter's name in a rule, see
         ``Filter``.
@@ -347,7 +367,7 @@ class Router:
             table = self._tables[method] = _Table()
             self._orders.clear()
         if not self.strict_order and all(isinstance(token, str) for token in tokens):
-            table.static["".join(map(str, tokens))] = target
+            table.static["".join(map(str, tokens))] = target, None
             return
         compiled = _Rule(tokens, rule)
         compiled.target = target
@@ -376,15 +396,13 @@ class Router:
         """Return the target and the arguments for an environ. Raises ``HTTPError`` with status 400,
         404 or 405.
         """
-        return self.find(environ["REQUEST_METHOD"].upper(), environ["PATH_INFO"] or "/")
+        method, path = environ["REQUEST_METHOD"].upper(), environ["PATH_INFO"] or "/"
+        return self.search(method, path, is_quick=False)
 
-    def find(self, method: str, path: str) -> Match:
-        """Return the target and the arguments for a method and a path, see ``match``."""
-        target, arguments = self.search(method, path, is_quick=False)
-        return target, arguments or {}
-
-    def search(self, method: str, path: str, is_quick: bool = True) -> QuickMatch:
-        """Find the target as ``find`` does. If ``is_quick``, call no filter of the program."""
+    def search(self, method: str, path: str, is_quick: bool = True) -> Match:
+        """Return the target and the arguments for a method and a path, see ``match``. If
+        ``is_quick``, call no filter of the program.
+        """
         tables = self._orders.get(method)
         if tables is None:
             names = (
