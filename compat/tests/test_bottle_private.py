@@ -48,6 +48,11 @@ def test_an_invalid_form_raises_an_error(bottle: Any, boundary: Any) -> None:
         list(bottle._MultipartParser(BytesIO(FORM), boundary).parse())
 
 
+def test_a_program_raises_an_error_for_a_form_by_its_message(bottle: Any) -> None:
+    error = bottle.MultipartError("No boundary.")
+    assert (error.status_code, error.body) == (400, "MultipartError: No boundary.")
+
+
 def test_small_helpers_are_those_of_the_original(bottle: Any) -> None:
     assert bottle._lscmp("a", "a")
     assert not bottle._lscmp("a", "b")

@@ -17,7 +17,6 @@ from collections.abc import MutableMapping
 from html import escape
 from importlib.machinery import PathFinder
 from typing import Any
-from urllib.parse import parse_qsl
 
 from micropie_compat.bottle import ext
 from micropie_compat.bottle import templates as _templates
@@ -273,7 +272,8 @@ _OF_PYTHON = {
 # helpers that a few programs use.
 _OF_ENGINE = words(
     "SimpleTemplate StplParser WSGIFileWrapper "
-    "_MultipartParser _closeiter _hkey _hval _lscmp _parse_http_header _rangeiter _re_flatten"
+    "_MultipartParser _closeiter _hkey _hval _lscmp _parse_http_header _parse_qsl _rangeiter "
+    "_re_flatten"
 )
 _HAS_ENGINE = PathFinder.find_spec("bottle") is not None
 __all__.extend([*_OF_PYTHON, "threading", *(_OF_ENGINE[:3] if _HAS_ENGINE else ())])
@@ -285,11 +285,6 @@ def __getattr__(name: str) -> Any:
     if name in _OF_PYTHON:
         return load(_OF_PYTHON[name])
     tell(__package__, name)
-
-
-def _parse_qsl(qs: str) -> list[tuple[str, str]]:
-    """Return the (name, value) pairs of a query string. The value of a field without "=" is ""."""
-    return parse_qsl(qs, keep_blank_values=True)
 
 
 def tob(text: Any, enc: str = "utf8") -> bytes:

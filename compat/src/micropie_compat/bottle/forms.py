@@ -27,6 +27,9 @@ _FOLDERS = re.compile(r"^(?:.:|\\)\\(?:.*\\)?", re.DOTALL)
 class MultipartError(HTTPError):
     """Raised for a multipart form that is malformed (status 400) or too large (413)."""
 
+    def __init__(self, msg: str, status: int = 400) -> None:
+        super().__init__(status, f"MultipartError: {msg}")
+
 
 class FileUpload:
     """A file that a client uploaded.
@@ -133,11 +136,6 @@ def _unquoted(text: str) -> str:
         return raw.decode("latin-1")
 
 
-def is_multipart(header: str) -> bool:
-    """Return whether a Content-Type declares a multipart body."""
-    return header.strip().lower().startswith("multipart/")
-
-
 def parse_multipart(
     header: str, body: IO[bytes], memory: int, counts: Limits | None = None
 ) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
@@ -176,7 +174,7 @@ def parse_multipart(
             parser.feed(chunk)
         form = parser.finish()
     except NativeError as error:
-        refused = error.status, str(error)
+        refused = str(error), error.status
     else:
         return as_uploads(form.parts, form.unselected), parser
     raise MultipartError(*refused)

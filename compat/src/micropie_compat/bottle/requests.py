@@ -22,7 +22,6 @@ from micropie_compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie_compat.bottle.forms import (
     FileUpload,
     as_uploads,
-    is_multipart,
     parse_multipart,
     parse_pairs,
 )
@@ -365,7 +364,7 @@ class BaseRequest:
             self.environ.get("CONTENT_TYPE", ""),
             self.environ.get(EXCHANGE),
         )
-        if not is_multipart(header):
+        if not header.strip().lower().startswith("multipart/"):
             return parse_pairs(self._short_body().decode("latin-1"))
         # Hooks or native handlers may have parsed the form already.
         if exchange is not None and exchange.body.form is not None:

@@ -225,12 +225,12 @@ def run_again() -> int:
     """
     status = _CHANGED
     while status == _CHANGED:
-        environment = {**os.environ, CHILD: "true"}
-        with subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment) as child:  # noqa: S603 - runs this program
-            try:
-                status = child.wait()
-            except KeyboardInterrupt:
-                status = child.wait()
+        child = subprocess.Popen(  # noqa: S603 - runs this program
+            [sys.executable, *sys.orig_argv[1:]], env={**os.environ, CHILD: "true"}
+        )
+        with child, suppress(KeyboardInterrupt):
+            child.wait()
+        status = child.returncode
     return status
 
 

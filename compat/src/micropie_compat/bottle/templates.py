@@ -172,11 +172,6 @@ class MakoTemplate(BaseTemplate):
         return str(self.tpl.render(**merged(self.defaults, *values, more)))
 
 
-class _MultipartError(MultipartError):
-    def __init__(self, message: str) -> None:
-        super().__init__(400, message)
-
-
 @cache
 def engine() -> Any:
     """Return a copy of the original module ``bottle`` whose ``SimpleTemplate`` is derived from this
@@ -194,7 +189,7 @@ def engine() -> Any:
     spec.loader.exec_module(module)
     own = {**vars(module.SimpleTemplate), "__module__": __name__}
     module.SimpleTemplate = type("SimpleTemplate", (BaseTemplate,), own)
-    module.MultipartError = _MultipartError  # for ``_MultipartParser``
+    module.MultipartError = MultipartError  # for ``_MultipartParser``
     return module
 
 
@@ -218,10 +213,9 @@ def template(*args: Any, **values: Any) -> str:
             made = wanted
             if settings:
                 made.prepare(**settings)
-        elif any(character in wanted for character in "\n{%$"):
-            made = adapter(source=wanted, lookup=lookup, **settings)
         else:
-            made = adapter(name=wanted, lookup=lookup, **settings)
+            given = "source" if any(character in wanted for character in "\n{%$") else "name"
+            made = adapter(lookup=lookup, **{given: wanted}, **settings)
         if len(TEMPLATES) >= _MOST_TEMPLATES:
             TEMPLATES.clear()
         TEMPLATES[key] = made
