@@ -1205,6 +1205,8 @@ def test_url_works_outside_requests(module: Any) -> None:
     assert module.url("/x", base="http://b") == "http://b/x"
     assert module.url("/x", script_name="/s", base="http://b") == "http://b/s/x"
     assert module.url("/x").endswith("/x")
+    assert module.url("/x", qs={"a": 1}, relative="server") == "/x?a=1"
+    assert module.url("/x", script_name="/s", base="http://b", relative="server") == "/s/x"
 
 
 def test_request_session_and_serving_proxies_store_attributes(

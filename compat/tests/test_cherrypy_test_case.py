@@ -5,6 +5,7 @@ from __future__ import annotations
 import unittest
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -152,7 +153,12 @@ class TestByPytestWithoutOverrides(Served):
 
 def teardown_module() -> None:
     cherrypy.tree.apps.clear()
+    reset()
+
+
+def reset() -> None:
     cherrypy.config.reset()
+    vars(cherrypy.server).pop("socket_port", None)
 
 
 class Bare(helper.CPWebCase):
@@ -169,7 +175,7 @@ def tree() -> Iterator[None]:
     yield
     cherrypy.tree.apps.clear()
     cherrypy.tree.apps.update(apps)
-    cherrypy.config.reset()
+    reset()
 
 
 def run(case: type[unittest.TestCase]) -> unittest.TestResult:
@@ -183,6 +189,57 @@ def test_unittest_runs_cherrypy_s_test_cases() -> None:
     for case, number in ((Program, 5), (Other, 2), (Bare, 1)):
         result = run(case)
         assert (result.testsRun, result.failures, result.errors) == (number, [], [])
+
+
+class Started(helper.CPWebCase):
+    """Its plugins open a database before the first test, as under CherryPy."""
+
+    __test__ = False
+    states: ClassVar[list[str]] = []
+
+    @classmethod
+    def setup_server(cls) -> None:
+        cherrypy.tree.mount(Root(), "")
+        cls.states.append("mounted")
+
+    def setUp(self) -> None:
+        self.states.append("set up")
+
+    def test_a_page_can_be_requested(self) -> None:
+        self.getPage(f"{self.base()}/echo?message=http://x/")
+        self.assertBody("http://x/")
+        assert cherrypy.url("/a", script_name="", base=None) == f"{self.base()}/a"
+
+    def test_another_page_can_be_requested(self) -> None:
+        """Several requests start the engine once."""
+        self.getPage("/seen")
+        self.getPage(self.base())
+        self.assertStatus(404)
+
+
+@pytest.mark.parametrize(
+    "name", ["test_a_page_can_be_requested", "test_another_page_can_be_requested"]
+)
+def test_the_engine_of_a_test_case_runs_from_its_set_up_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # other tests may still serve applications
+    monkeypatch.setattr(cherrypy.engine, "is_hosted", False)
+    monkeypatch.setattr(cherrypy.engine, "_followers", [])
+    monkeypatch.setattr(cherrypy.engine, "serves_itself", False)
+    monkeypatch.setattr(cherrypy.engine, "state", cherrypy.engine.states.STOPPED)
+    channels = {"start": "started", "stop": "stopped", "exit": "exited"}
+    Started.states.clear()
+    listeners = {channel: partial(Started.states.append, one) for channel, one in channels.items()}
+    for channel, listener in listeners.items():
+        cherrypy.engine.subscribe(channel, listener)
+    result = unittest.TestResult()
+    unittest.TestSuite([Started(name)]).run(result)
+    for channel, listener in listeners.items():
+        cherrypy.engine.unsubscribe(channel, listener)
+    assert (result.testsRun, result.failures, result.errors) == (1, [], [])
+    assert Started.states == ["mounted", "started", "set up", "stopped", "exited"]
+    assert cherrypy.engine.state is cherrypy.engine.states.EXITING
 
 
 WRONG: list[Callable[[Any], object]] = [

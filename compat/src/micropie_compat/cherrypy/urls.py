@@ -66,22 +66,21 @@ def url(
     query = f"?{qs}" if qs else ""
     here = place()
     if here is None:
-        address = _normal(join((script_name or "").rstrip("/") + "/", path.lstrip("/")))
-        return f"{bases[-1]() if base is None else base}{address}{query}"
-    page = here.path_info
-    if not path.startswith("/"):
-        # Relative links are resolved against the page's directory. An index page is its own
-        # directory, even without a trailing slash.
-        if request.is_index is True and not page.endswith("/"):
-            page += "/"
-        elif request.is_index is False and page.endswith("/") and page != "/":
-            page = page[:-1]
-        path = join(page, path) if path else page
-    if script_name is None:
-        script_name = here.script_name
-    if base is None:
-        base = here.base
-    address = f"{base}{_normal(f'{script_name}{path}')}{query}"
+        base = bases[-1]() if base is None else base
+        path = join((script_name or "").rstrip("/") + "/", path.lstrip("/"))
+    else:
+        page = here.path_info
+        if not path.startswith("/"):
+            # Relative links are resolved against the page's directory. An index page is its own
+            # directory, even without a trailing slash.
+            if request.is_index is True and not page.endswith("/"):
+                page += "/"
+            elif request.is_index is False and page.endswith("/") and page != "/":
+                page = page[:-1]
+            path = join(page, path) if path else page
+        path = (here.script_name if script_name is None else script_name) + path
+        base = here.base if base is None else base
+    address = f"{base}{_normal(path)}{query}"
     if relative is None:
         relative = getattr(request.app, "relative_urls", False)
     if relative == "server":

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 from micropie_compat.cherrypy.config import config
+from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.tree import tree
 from micropie_compat.results import close_if_closable, in_bytes
 
@@ -45,23 +46,26 @@ class CPWebCase(TestCase):
     @classmethod
     def setup_class(cls) -> None:
         """Mount the applications by calling ``setup_server``, without other applications and
-        configuration.
+        configuration, and start the engine.
         """
         if "_is_set_up" in vars(cls):
             return
         cls._is_set_up = True
         config.reset()
-        config.update({"environment": "test_suite", "engine.autoreload.on": False})
+        address = {"server.socket_host": cls.HOST, "server.socket_port": cls.PORT}
+        config.update({"environment": "test_suite", "engine.autoreload.on": False, **address})
         if cls.setup_server is not None:
             tree.apps.clear()
             cls.setup_server()
+            bus.follow_start(cls)
 
     @classmethod
     def teardown_class(cls) -> None:
-        """Stop the engine, which the first request has started."""
+        """Stop the engine."""
         if "_is_set_up" in vars(cls):
             del cls._is_set_up
             tree.native.wsgi_shutdown()
+            bus.follow_stop(cls)
 
     # pytest also calls the two methods above. It calls an override of them only once.
 
@@ -94,35 +98,34 @@ class CPWebCase(TestCase):
         protocol: str | None = None,
         raise_subcls: object = (),
     ) -> tuple[str, Headers, bytes]:
-        """Send a request; return its status, headers and body."""
-        self.url = f"{self.prefix()}/{url.lstrip('/')}"
+        """Send a request; return its status, headers and body. ``url`` may be absolute."""
+        self.url = f"{self.prefix()}/{re.sub('^https?://[^/?]*', '', url).lstrip('/')}"
         path, _, query = self.url.partition("?")
         content = in_bytes(body or b"")
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
             "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
             "QUERY_STRING": query,
             "SERVER_NAME": self.HOST,
             "SERVER_PORT": str(self.PORT),
             "SERVER_PROTOCOL": protocol or "HTTP/1.1",
             "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_HOST": f"{self.HOST}:{self.PORT}",
             "wsgi.url_scheme": self.scheme,
             "wsgi.input": io.BytesIO(content),
         }
-        setup_testing_defaults(environ)  # adds the values that a server always sets
         if content or method in _WITH_BODIES:
             environ["CONTENT_LENGTH"] = str(len(content))
             environ["CONTENT_TYPE"] = "application/x-www-form-urlencoded"
         for name, value in headers or ():
             key = name.upper().replace("-", "_")
-            if key in ("CONTENT_TYPE", "CONTENT_LENGTH", "HOST"):
-                environ[key if key != "HOST" else "HTTP_HOST"] = value
+            if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+                environ[key] = value
             else:
-                between = "; " if key == "COOKIE" else ", "
-                before = environ.get(f"HTTP_{key}")
-                environ[f"HTTP_{key}"] = value if before is None else f"{before}{between}{value}"
+                key = f"HTTP_{key}"
+                between = "; " if key == "HTTP_COOKIE" else ", "
+                environ[key] = f"{environ[key]}{between}{value}" if key in environ else value
+        environ.setdefault("HTTP_HOST", f"{self.HOST}:{self.PORT}")
+        setup_testing_defaults(environ)  # adds the values that a server always sets
 
         def start_response(status: str, headers: Headers, error: object = None) -> None:
             self.status, self.headers = status, headers
