@@ -403,7 +403,7 @@ def test_a_stale_nonce_gets_a_new_challenge(cherrypy: Any, serve_page: Serve) ->
 
 def test_malformed_digest_headers_get_a_400(serve_our_page: Serve) -> None:
     client = serve_our_page(lambda **values: "x", **DIGEST)
-    for header in ("Digest =", 'Digest username="a" realm="b"', "Digest , ,"):
+    for header in ("Digest =", "Digest uri=", 'Digest username="a" realm="b"', "Digest , ,"):
         assert client.get("/", headers={"Authorization": header}).status_code == 400
     found = auth_digest.HttpDigestAuthorization(
         r'Digest username="a\"b", realm=r, nonce="n", uri="/", response="x"', "GET"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote
+from urllib.request import parse_http_list, parse_keqv_list
 
 from micropie_compat.cherrypy.errors import HTTPError
 from micropie_compat.cherrypy.serving import serving
@@ -18,8 +18,6 @@ from micropie_compat.results import words
 
 GetHA1: TypeAlias = Callable[[str, str], "str | None"]
 
-# Matches one parameter of the Authorization header.
-_PARAMETER = re.compile(r'\s*+(\w++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^",\s]++))\s*+(?:,|$)')
 _REQUIRED = words("username realm nonce uri response")
 
 # Seconds for which a nonce is accepted. After that the client gets a new one.
@@ -94,7 +92,7 @@ def www_authenticate(
 class HttpDigestAuthorization:
     """The parameters of an Authorization header.
 
-    Raises ``ValueError`` if it is malformed.
+    Raises ``ValueError`` or ``IndexError`` if it is malformed.
     """
 
     def __init__(self, auth_header: str, http_method: str, accept_charset: str = "UTF-8") -> None:
@@ -102,7 +100,8 @@ class HttpDigestAuthorization:
         text = auth_header.partition(" ")[2]
         with suppress(UnicodeError):
             text = text.encode("latin-1").decode(accept_charset)
-        found = _parameters(text)
+        given = parse_keqv_list(parse_http_list(text))
+        found = {name.lower(): value for name, value in given.items()}
         if any(not found.get(name) for name in _REQUIRED):
             raise ValueError("a required parameter is missing")
         self.username, self.realm, self.nonce = found["username"], found["realm"], found["nonce"]
@@ -142,18 +141,6 @@ class HttpDigestAuthorization:
         return H(f"{ha1}:{middle}:{ha2}")
 
 
-def _parameters(text: str) -> dict[str, str]:
-    found, position = {}, 0
-    while position < len(text):
-        parameter = _PARAMETER.match(text, position)
-        if parameter is None:
-            raise ValueError("the header is malformed")
-        name, quoted, bare = parameter.groups()
-        found[name.lower()] = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-        position = parameter.end()
-    return found
-
-
 def digest_auth(
     realm: str, get_ha1: GetHA1, key: str, debug: bool = False, accept_charset: str = "utf-8"
 ) -> None:
@@ -169,7 +156,7 @@ def digest_auth(
     if header.lower().startswith("digest "):
         try:
             auth = HttpDigestAuthorization(header, request.method, accept_charset)
-        except ValueError:
+        except (ValueError, IndexError):
             raise HTTPError(400, "The Authorization header could not be parsed.") from None
         # A log-in for one page must not give access to another (RFC 7616, section 3.4.6).
         path, _, query = auth.uri.partition("?")
