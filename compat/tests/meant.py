@@ -131,8 +131,6 @@ pages for errors|pages of one's own for errors  .*  body
     Pages of errors are not filled with spaces: that was for a browser that is gone.
 addresses and redirects  GET /dispatch/circle  body
     The page of last resort shows no traceback to clients; it is in the log.
-addresses and redirects  GET /dispatch/redirect\?to=/a&status=306  status|body|content-type
-    A redirect may have the unused status 306, which makes CherryPy crash.
 answers|dispatch by methods  (GET|HEAD) /messages/(status\?code|sized\?status)=(204|304)|DELETE /rest/things/2  content-type
     An answer without a content states no type of it.
 answers  GET /messages/value\?kind=dict  status|body

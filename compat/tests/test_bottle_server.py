@@ -347,16 +347,17 @@ def test_the_reloader_waits_for_its_program_to_end(monkeypatch: pytest.MonkeyPat
             assert command == [sys.executable, "-m", "shop"]
             self.outcomes: list[Any] = [KeyboardInterrupt(), 5]
 
-        def wait(self) -> int:
+        def wait(self) -> None:
             outcome = self.outcomes.pop(0)
             if isinstance(outcome, KeyboardInterrupt):
                 raise outcome
-            return int(outcome)
+            self.returncode = outcome
 
         def __enter__(self) -> Program:
             return self
 
-        def __exit__(self, *error: object) -> None: ...
+        def __exit__(self, *error: object) -> None:
+            self.wait()
 
     monkeypatch.setattr(subprocess, "Popen", Program)
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "shop"])

@@ -30,6 +30,7 @@ from micropie_compat.cherrypy.hooks import of_all_requests
 from micropie_compat.cherrypy.lib import locking
 from micropie_compat.cherrypy.lib.sessions import FileSession
 from micropie_compat.cherrypy.log import notes_requests
+from micropie_compat.results import close_if_closable
 
 # -- dispatchers -----------------------------------------------------------------------------------
 
@@ -112,6 +113,32 @@ def test_each_request_has_a_unique_id(cherrypy: Any, serve_page: Serve) -> None:
 def test_a_redirect_takes_several_arguments(cherrypy: Any, serve_page: Serve) -> None:
     client = serve_page(lambda: str(cherrypy.HTTPRedirect("/a").args))
     assert client.get("/").text.endswith("/a'], 303)")
+
+
+@pytest.mark.parametrize("status", [306, 309, 399])
+@pytest.mark.parametrize("is_raised", [True, False])
+def test_a_redirect_with_an_unknown_status_causes_a_500(
+    cherrypy: Any, serve_page: Serve, status: int, is_raised: bool
+) -> None:
+    def function() -> None:
+        redirect = cherrypy.HTTPRedirect("/a", status)
+        if is_raised:
+            raise redirect
+        redirect.set_response()
+
+    response = serve_page(function, request__show_tracebacks=False).get("/")
+    assert response.status_code == 500
+    assert "location" not in response.headers
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_request_has_what_the_server_states_about_its_processes(module: Any, value: bool) -> None:
+    root = page(module, lambda: f"{module.request.multiprocess}")
+    environ: dict[str, Any] = {"wsgi.multiprocess": value, "wsgi.input": io.BytesIO()}
+    setup_testing_defaults(environ)
+    chunks = module.Application(root, "")(environ, lambda *started: None)
+    assert b"".join(chunks) == str(value).encode()
+    close_if_closable(chunks)
 
 
 def test_a_custom_error_page_keeps_its_line_ends(serve_root: Serve, tmp_path: Path) -> None:

@@ -101,10 +101,8 @@ class Server(ServerAdapter, metaclass=Overridable):
         """Whether the server is running."""
         return self.httpserver is not None
 
-    @property
-    def description(self) -> str:
-        """The server's URL, for the log."""
-        return self.base()
+    # The server's URL, for the log.
+    description = property(lambda server: server.base())
 
     def base(self) -> str:
         """Return the server's URL for a browser on this machine: scheme, host and port."""

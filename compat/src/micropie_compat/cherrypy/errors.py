@@ -110,9 +110,10 @@ class HTTPRedirect(_ForeignAnswer):
         response.status = status = self.status
         response.body = None
         response.headers.pop("Content-Length", None)
+        if status in _MOVED or status == 305:
+            response.headers["Location"] = self.urls[0]
         if status in _MOVED:
             response.headers["Content-Type"] = "text/html;charset=utf-8"
-            response.headers["Location"] = self.urls[0]
             response.body = "<br />\n".join(
                 f'{_MOVED[status]}<a href="{each}">{each}</a>.' for each in map(escape, self.urls)
             ).encode()
@@ -123,8 +124,8 @@ class HTTPRedirect(_ForeignAnswer):
                 "Content-MD5 Content-Range Content-Type Expires Location"
             ):
                 response.headers.pop(name, None)
-        elif status == 305:
-            response.headers["Location"] = self.urls[0]
+        elif status != 305:
+            raise ValueError(f"The {status} status code is unknown.")
 
     def as_native(self, in_socket: bool = False) -> Redirect:
         """Return micropie's redirect to the same URL, for a native handler."""

@@ -249,6 +249,11 @@ class ServedRequest(Request):
         """A WSGI environ for the request, under ASGI as well."""
         return self.micropie_environ()
 
+    @lazy
+    def multiprocess(self) -> bool:
+        """Whether other processes of the server may run the application, too."""
+        return bool(self.micropie_environ()["wsgi.multiprocess"])
+
     def micropie_environ(self) -> Environ:
         """Return a new ``wsgi_environ``, without recording that the program has read it: then
         ``tools.caching`` would not store the response.

@@ -14,6 +14,7 @@ from typing import Any
 from micropie_compat.cherrypy.config import NamespaceSet
 from micropie_compat.cherrypy.expressions import attributes
 from micropie_compat.cherrypy.hooks import Hook, of_all_requests
+from micropie_compat.cherrypy.lazily import lazy
 from micropie_compat.cherrypy.lib.cptools import trailing_slash
 from micropie_compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie_compat.cherrypy.lib.jsontools import json_in, json_out
@@ -93,15 +94,15 @@ class Plan:
                 )
         else:
             self.set_up = [tool for tool, _ in tools]
-        self.is_plain = self._is_plain()
-        """Whether ``life.begin`` handles all the tools itself: the JSON tools, and tools that are
-        on by default.
-        """
         self.is_json = any(hook.callback is json_out for hook in self.hooks["before_handler"])
         self.takes_json = bool(self.hooks["before_request_body"])
         """Whether the tool ``json_in`` is on. Read this only if ``is_plain`` is true."""
 
-    def _is_plain(self) -> bool:
+    @lazy
+    def is_plain(self) -> bool:
+        """Whether ``life.begin`` handles all the tools itself: the JSON tools, and tools that are
+        on by default.
+        """
         if self.set_up or self.response or self.others or self.body:
             return False
         points = {point for point, hooks in self.hooks.items() if hooks} - _OF_ERRORS

@@ -16,7 +16,7 @@ from micropie_compat.results import AnyFunction, then
 
 # The encoder and the decoder are called directly because ``json.dumps`` and ``json.loads`` check
 # their options at each call.
-_decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
+decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
 
 _TYPES = ("application/json", "text/javascript")
 
@@ -32,7 +32,7 @@ def json_processor(entity: Any, max_data_size: int = _MOST) -> None:
     if len(data) > max_data_size:
         raise HTTPError(413, f"A JSON document may have {max_data_size} bytes at most.")
     try:
-        serving.request.json = _decode(data.decode())
+        serving.request.json = decode(data.decode())
     except (ValueError, RecursionError):
         raise HTTPError(400, "Invalid JSON document") from None
 
@@ -104,8 +104,3 @@ def json_out(
 def encode(value: object) -> Iterable[bytes]:
     """Yield a value's JSON as the only chunk of a body."""
     yield encoded(value)
-
-
-def decode(text: str | bytes) -> Any:
-    """Parse a JSON string, and return its value."""
-    return json.loads(text)

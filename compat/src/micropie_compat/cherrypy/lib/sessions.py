@@ -91,7 +91,6 @@ def _of_data(name: str) -> Callable[..., Any]:
     def method(self: Session, *arguments: object, **values: object) -> Any:
         return getattr(self._loaded_data(), name)(*arguments, **values)
 
-    method.__doc__ = f"Load the data, and call its method ``{name}``."
     return method
 
 
@@ -138,6 +137,7 @@ class Session:
     _ended = False
     # The id that was locked: the session may get another id before it is unlocked.
     _locked_id: str | None = None
+    _id: Any
 
     def __init__(self, id: str | None = None, **kwargs: object) -> None:  # noqa: A002 - CherryPy's name
         self.id_observers = []
@@ -158,7 +158,7 @@ class Session:
         """
 
     @property
-    def id(self) -> str | None:
+    def id(self) -> Any:
         """The session's id."""
         return self._id
 
@@ -364,20 +364,20 @@ class RamSession(Session):
         return self._id in self.cache
 
     def _load(self) -> Stored | None:
-        return self.cache.get(self._id or "")
+        return self.cache.get(self._id)
 
     def _save(self, expiration_time: datetime) -> None:
         cache = self.cache
-        cache[self._id or ""] = self._data, expiration_time
+        cache[self._id] = self._data, expiration_time
         if not isinstance(cache, OrderedDict):  # a subclass has its own dict
             return
         with contextlib.suppress(KeyError):  # another request has just deleted the session
-            cache.move_to_end(self._id or "")
+            cache.move_to_end(self._id)
         while len(cache) > self.capacity:
             cache.popitem(last=False)
 
     def _delete(self) -> None:
-        self.cache.pop(self._id or "", None)
+        self.cache.pop(self._id, None)
 
     def __len__(self) -> int:
         return len(self.cache)
@@ -638,7 +638,7 @@ class BackendSession(Session):
 
     def _stored(self) -> Data:
         try:
-            return from_json(self.backend.load(self._id or "") or {})
+            return from_json(self.backend.load(self._id) or {})
         except OSError:
             log("the session backend is unavailable", "SESSION", 40, True)
         raise HTTPError(503, "The session store is unavailable. Please try again in a moment.")
@@ -672,7 +672,7 @@ class BackendSession(Session):
             # does nothing if another request has deleted the session
             merge(self._id, changes, seconds)
         else:
-            self.backend.save(self._id or "", to_json(dict(native)), seconds)
+            self.backend.save(self._id, to_json(dict(native)), seconds)
         native.id = self._id if native else None
         native.mark_saved()
         token = (
@@ -684,7 +684,7 @@ class BackendSession(Session):
             serving.response.cookie.load(token)
 
     def _delete(self) -> None:
-        self.backend.save(self._id or "", {}, 0)
+        self.backend.save(self._id, {}, 0)
 
 
 # -- the tool --------------------------------------------------------------------------------------
