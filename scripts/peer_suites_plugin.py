@@ -257,6 +257,17 @@ def _cheroot(settings: Any) -> Any:
     return server
 
 
+def _start(settings: Any) -> None:
+    """Start cheroot, unless it runs: ``cherrypy.server.start``."""
+    if not settings.running:
+        settings.bus.serves_itself = True
+        settings.httpserver = _cheroot(settings)
+        settings.bus.log(f"Serving on {settings.base()} (cheroot)")
+
+
+_start.priority = 75  # type: ignore[attr-defined]
+
+
 def _cherrypy_stand_in() -> None:
     """Run CherryPy's tests on the compatibility module, served by cheroot.
 
@@ -266,7 +277,9 @@ def _cherrypy_stand_in() -> None:
     sys.meta_path.insert(0, _CherryPySources())
     cherrypy: Any = importlib.import_module("cherrypy")
     os.environ["WEBTEST_INTERACTIVE"] = "False"  # don't ask what to do after a failure
-    type(cherrypy.server)._opened = _cheroot
+    cherrypy.server.unsubscribe()
+    type(cherrypy.server).start = _start
+    cherrypy.server.subscribe()
     cherrypy.lib.gctools = SimpleNamespace(GCRoot=object)
 
 
