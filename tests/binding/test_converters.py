@@ -17,6 +17,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import Meta
+from pydantic import create_model
 
 from micropie import App, SetupError, route
 from micropie._core.binding.values.converters import ANYTHING, converter_for, simple_types
@@ -263,6 +265,66 @@ def test_text_is_converted_to_the_annotated_type(
 ) -> None:
     value = converted(annotation, given)
     assert (value, type(value)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "given", "expected"),
+    [
+        ((datetime, date), "2026-01-31", date(2026, 1, 31)),
+        ((datetime, date), "2026-01-31T12:00", NOON),
+        ((bool, int), "1", 1),
+        ((bool, int), "true", True),
+        ((float, int), "5", 5),
+        ((Annotated[float, Meta(ge=1)], int), "5", 5),
+        ((bytes, UUID), ID.replace("-", ""), UUID(ID)),
+        ((str, UUID), ID, UUID(ID)),
+        ((timedelta, time), "12:00", time(12)),
+        ((IPv4Network, IPv4Address), "192.0.2.1", IPv4Address("192.0.2.1")),
+        ((Path, IPv6Address), "::1", IPv6Address("::1")),
+    ],
+)
+def test_the_order_of_a_union_does_not_change_what_a_text_means(
+    kinds: tuple[Any, Any], given: str, expected: object
+) -> None:
+    for one in (kinds, kinds[::-1]):
+        assert repr(converted(Union[one], given)) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        (datetime | date, "2026-01-31", date(2026, 1, 31)),
+        (datetime | date, "2026-01-31T12:00", NOON),
+        (bool | int, "1", 1),
+    ],
+)
+def test_a_text_means_the_same_in_a_form_for_a_model(
+    make_client: MakeClient, kind: Any, given: str, expected: object
+) -> None:
+    model = create_model("Given", value=(kind, ...))
+
+    def page(given: Any) -> str:
+        return repr(given.value)
+
+    page.__annotations__["given"] = model
+    app: Any = App()
+    app.page = route()(page)
+    assert make_client(app).post("/page", data={"value": given}).text == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        (int | bytes, "1234", b"\xd7m\xf8"),
+        (int | bytes, 5, 5),
+        (int | date, "20260131", date(2026, 1, 31)),
+        (int | date, "5", 5),
+    ],
+)
+def test_a_string_of_json_becomes_a_number_only_if_it_has_no_other_meaning(
+    kind: Any, given: object, expected: object
+) -> None:
+    assert repr(converter_for(kind).from_json(given)) == repr(expected)
 
 
 @pytest.mark.parametrize(

@@ -1216,6 +1216,7 @@ def test_a_missing_parameter_s_error_says_what_is_wrong_with_the_body(
     for method, options, status, reason in (
         ("POST", {"content": b'{"name": "x"}'}, 415, f": {NO_TYPE}"),
         ("POST", {"content": b"<x/>", "headers": TEXT_TYPE}, 415, f": {OTHER_TYPE}"),
+        ("POST", {"content": b"<x/>", "headers": {"content-type": ";;;"}}, 415, f": {OTHER_TYPE}"),
         ("DELETE", in_pieces, 415, f": {OTHER_TYPE}"),
         ("POST", {"content": b"", "headers": JSON_TYPE}, 400, ": the JSON body is empty."),
         ("POST", {"content": b"", "headers": TEXT_TYPE}, 400, nothing_given),

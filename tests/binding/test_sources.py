@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any
 
 import annotated_types as at
@@ -577,6 +578,11 @@ def test_an_error_reports_the_source_of_its_value(
     assert make_client(Places()).post(path, **sent).json() == places
 
 
+@dataclass(frozen=True)
+class Item:
+    name: str = ""
+
+
 class Whole(App):
     @post
     def anything(self, item: Annotated[Any, Body()]) -> Any:
@@ -585,6 +591,36 @@ class Whole(App):
     @post
     def number(self, item: Annotated[int, Body()]) -> Any:
         return {"item": item}
+
+    @post
+    def maybe(self, item: Annotated[int | None, Body()] = 5) -> Any:
+        return {"item": item}
+
+    @post
+    def exact(self, item: Annotated[Decimal | None, Body()] = Decimal(5)) -> Any:
+        return {"item": item}
+
+    @post
+    def structure(self, item: Item | None = Item()) -> Any:
+        return {"item": item}
+
+    @post
+    def five(self, item: Annotated[int, Body()] = 5) -> Any:
+        return {"item": item}
+
+    @post
+    def one(self, item: Item = Item()) -> Any:
+        return {"item": item}
+
+
+@pytest.mark.parametrize("path", ["/maybe", "/exact", "/structure", "/five", "/one"])
+def test_null_is_a_value_that_no_default_replaces(make_client: MakeClient, path: str) -> None:
+    client, headers = make_client(Whole(errors="json")), {"content-type": "application/json"}
+    response = client.post(path, content=b"null", headers=headers)
+    is_valid = path not in ("/five", "/one")
+    assert response.status_code == (200 if is_valid else 400)
+    assert not is_valid or response.json() == {"item": None}
+    assert client.post(path, content=b"", headers=headers).json()["item"] in (5, "5", {"name": ""})
 
 
 def test_null_is_a_whole_body(make_client: MakeClient) -> None:

@@ -20,7 +20,12 @@ These are the packages:
 
 from typing import TYPE_CHECKING
 
-from micropie._core.binding.annotations import type_name, without_aliases, without_unset
+from micropie._core.binding.annotations import (
+    is_unset,
+    type_name,
+    without_aliases,
+    without_unset,
+)
 from micropie._core.binding.fields import is_structure
 from micropie._core.binding.signatures.parameters import BoundParameter
 from micropie._core.binding.signatures.plan import (

@@ -169,13 +169,14 @@ def united(hint: Hint) -> tuple[object, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def is_unset(kind: Hint) -> bool:
-    """Return whether a type is that of msgspec's ``UNSET``, or a sentinel (PEP 661), such as
+def is_unset(item: object) -> bool:
+    """Return whether ``item`` is msgspec's ``UNSET`` or its type, or a sentinel (PEP 661), such as
     pydantic's ``MISSING``. They stand for values that aren't sent.
     """
-    place = getattr(kind, "__module__", ""), getattr(kind, "__name__", "")
+    kind = item if isinstance(item, type) else type(item)
     # The class has these names in typing_extensions, and in Python since 3.15.
-    return type(kind).__name__ in ("Sentinel", "sentinel") or place == ("msgspec", "UnsetType")
+    is_sentinel = kind.__name__ in ("Sentinel", "sentinel")
+    return is_sentinel or f"{kind.__module__}.{kind.__name__}" == "msgspec.UnsetType"
 
 
 def without_unset(hint: Hint) -> Hint:
@@ -214,22 +215,20 @@ def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
     return isinstance(kind, enum.EnumType)
 
 
+def is_choice(kind: object) -> bool:
+    """Return whether a type lists its values: an Enum or a Literal."""
+    return is_enum(kind) or get_origin(kind) is Literal
+
+
 def is_of_pydantic(item: object, name: str) -> bool:
     """Return whether ``item`` is the pydantic class called ``name``, or an instance of it."""
     kind = item if isinstance(item, type) else type(item)
     return kind.__name__ == name and kind.__module__.partition(".")[0] == "pydantic"
 
 
-def is_json_text(item: object) -> bool:
-    """Return whether ``item`` is ``pydantic.Json``, the type of a value that is sent as a string of
-    JSON.
-    """
-    return is_of_pydantic(item, "Json")
-
-
 def takes_json_text(kind: object) -> bool:
     """Return whether a type is pydantic's ``Json``, whose values are parsed from strings."""
-    return is_json_text(kind) or any(map(is_json_text, metadata_of(kind)))
+    return any(is_of_pydantic(one, "Json") for one in (kind, *metadata_of(kind)))
 
 
 def type_name(key: object) -> str:

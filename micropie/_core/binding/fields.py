@@ -38,7 +38,6 @@ from micropie._core.binding.annotations import (
     Hint,
     bare,
     element_types,
-    is_json_text,
     metadata_of,
     owner_of,
     takes_json_text,
@@ -243,10 +242,8 @@ def _unannotated(annotation: Any) -> Any:
     """Return X for ``Annotated[X, ...]``. If the metadata contains ``pydantic.Json``, return the
     annotation unchanged, because such a value is sent as a string.
     """
-    metadata = metadata_of(annotation)
-    return (
-        annotation.__origin__ if metadata and not any(map(is_json_text, metadata)) else annotation
-    )
+    is_kept = not metadata_of(annotation) or takes_json_text(annotation)
+    return annotation if is_kept else annotation.__origin__
 
 
 def structure_name(structure: object) -> str:
@@ -474,15 +471,14 @@ def rooted(field: Field) -> Field:
     if not getattr(field.kind, "__pydantic_root_model__", False):
         return field
     root = rooted(fields_of(field.kind)[0])
-    return field._replace(
-        hint=root.hint,
-        kind=root.kind,
+    return root._replace(
+        name=field.name,
+        attribute=field.attribute,
+        required=field.required,
         optional=field.optional or root.optional,
+        default=field.default,
         omissible=field.omissible or root.omissible,
-        members=root.members,
-        elements=root.elements,
-        values=root.values,
-        is_json_text=root.is_json_text,
+        others=field.others,
     )
 
 

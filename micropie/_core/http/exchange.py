@@ -494,7 +494,7 @@ class Exchange:
         has_body = length or (length is None and "transfer-encoding" in self.headers)
         if not has_body or media_type in (FORM, MULTIPART):
             return None
-        if not media_type:
+        if not self.header("content-type"):
             return 415, "the request has no Content-Type header, such as application/json."
         return 415, "the request's Content-Type is neither JSON nor a form."
 

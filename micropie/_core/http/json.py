@@ -402,10 +402,10 @@ def url_text(value: object) -> str:
         return url_text(value.value)
     if isinstance(value, timedelta):
         return _duration(value)
-    if isinstance(value, bytes):
-        return b2a_base64(value, newline=False).decode().translate(_FOR_URLS)
-    if isinstance(value, bytearray):  # only msgspec reads one, with the standard alphabet
-        return b2a_base64(value, newline=False).decode()
+    if isinstance(value, bytes | bytearray):
+        text = b2a_base64(value, newline=False).decode()
+        # only msgspec reads a bytearray, with the standard alphabet
+        return text.translate(_FOR_URLS) if isinstance(value, bytes) else text
     return str(value)
 
 

@@ -19,6 +19,7 @@ from micropie._core.binding.signatures.sources import Body
 from micropie._core.binding.values.converters import OwnTypes
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution.placement import AnyFunction
+from micropie._core.http import NULL
 from micropie._core.http.json import dumps, exact, loads
 
 
@@ -58,12 +59,10 @@ class Messages:
         if self._kinds[0] is not None:
             return self._convert(self._parameter, content, "json")
         document = loads(content)
-        if document is None and self._parameter.default is None:  # the type is ``X | None``
-            return None
         if self._is_exact:
             data = content if isinstance(content, bytes) else content.encode()
             document = exact(data) or document
-        return self._convert(self._parameter, document, "json")
+        return self._convert(self._parameter, NULL if document is None else document, "json")
 
     def write(self, value: object) -> str | bytes:
         """Return the message to send for a value, with only the fields that the annotation
@@ -92,10 +91,7 @@ _CALLS = {
 
 def _raw_kind(hint: Hint) -> type[str] | type[bytes] | None:
     """Return str or bytes if messages of a type are text or bytes, or None if they are JSON."""
-    kind, is_optional = bare(hint)
-    if is_optional:
-        return None
-    return str if kind is str else bytes if kind is bytes else None
+    return next((one for one in (str, bytes) if bare(hint) == (one, False)), None)
 
 
 def messages_of(function: AnyFunction, annotation: Hint, own: OwnTypes) -> Messages | None:

@@ -172,7 +172,7 @@ class BoundParameter:
             for name in places:
                 get, read = places[name]
                 value = get(request)
-                if value is not None and value is not NULL:
+                if value is not None:
                     return value if read is None else read(self, value, name)
         else:
             if "query" in places and key in (query := exchange.query):
@@ -188,18 +188,8 @@ class BoundParameter:
         if exchange.body.form is not None:
             return self._left_out(request, exchange.body.form)
         if self.default is REQUIRED:
-            return self._null(request)
+            raise _missing(self, request)
         return self.default
-
-    def _null(self, request: Request) -> object:
-        """Return the value of a whole body that is JSON's null, for a parameter without a default.
-
-        Raises the errors of ``find`` if there is no such body, or if null is invalid.
-        """
-        is_body = self.is_whole and self.places.get("json") is BY_NAME["json"]
-        if is_body and request._exchange.body.document is NULL:
-            return _converted(self, None, "json")
-        raise _missing(self, request)
 
     def _left_out(self, request: Request, form: Mapping[str, Sequence[str]]) -> object:
         """Return the value of a parameter if a form was sent without a field for it. For example,
@@ -372,9 +362,15 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
     return _converted(parameter, files, place, parameter.converter.many)
 
 
-def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> object:
+def _made(
+    maker: Maker, is_optional: bool, parameter: BoundParameter, given: Any, place: str
+) -> object:
     """Create a structure from a JSON document, or from the fields of a form or a query."""
     is_json = place == "json"
+    if given is NULL:
+        if is_optional or parameter.default is None:
+            return None
+        raise _binding_error(parameter, place, None)
     document = given
     if (
         not is_json
@@ -662,7 +658,7 @@ def _of_structure(
         name,
         _with_metadata(converter, annotation, hint, not members_of(hint)),
         default,
-        {key: (get, partial(_made, maker)) for key, (get, _) in places.items()},
+        {key: (get, partial(_made, maker, optional)) for key, (get, _) in places.items()},
         is_whole=True,
         is_stated=len(places) == 1,
         maker=maker,
@@ -704,6 +700,11 @@ def _of_source(
             return [", ".join(found)] if found and converter.many is None else found or None
 
         place: Place = texts, _from_texts
+    elif isinstance(stated, Body):
+        place = (
+            BY_NAME["json"][0],
+            lambda bound, value, name: _converted(bound, None if value is NULL else value, name),
+        )
     else:
         place = _by_name(converter, annotation)[stated.place]
     is_whole = isinstance(stated, Header | Cookie | Body)

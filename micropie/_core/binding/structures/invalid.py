@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args
 
-from micropie._core.binding.annotations import Hint, bare, is_enum, united
+from micropie._core.binding.annotations import Hint, bare, is_choice, united
 from micropie._core.binding.fields import (
     Field,
     chosen,
@@ -186,9 +186,6 @@ def _reason(error: ValueError, path: Path = ()) -> _Reason:
     return _Reason(text, (*path, *inner), error.__cause__)
 
 
-_NESTED = frozenset({dict, list})
-
-
 def _part_for(field: Field, value: dict[str, Any] | list[Any]) -> Field:
     """Return the field for the types of a union to which ``value`` can be converted, such as
     ``list[Pie]`` of ``Pie | list[Pie]``. Without one, return ``field``. The hint stays the same,
@@ -260,7 +257,7 @@ class _Search:
                     yield from self.errors_in(refused, inner, part, at)
         if is_found:
             return
-        if value.__class__ in _NESTED and (part := _part_for(field, value)) is not field:
+        if value.__class__ in (dict, list) and (part := _part_for(field, value)) is not field:
             yield from self.errors_in(reason, part, value, path)
         else:
             yield _described(reason, field, value, path, own)
@@ -320,7 +317,7 @@ def _described(
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
     # replace msgspec's message, because it quotes the client's value
     if text.startswith("Invalid enum value"):
-        choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
+        choices = [*filter(is_choice, kinds_in(hint))]
         expected = [converter_for(one, own).expected for one in choices]
         text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
     # msgspec quotes the tag that the client sent to choose a member of a union

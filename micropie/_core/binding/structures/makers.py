@@ -12,13 +12,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any, get_args
-from uuid import UUID
 
 from micropie._core.binding.annotations import (
     UNREADABLE,
@@ -46,7 +44,7 @@ from micropie._core.binding.fields import (
     tag_of,
 )
 from micropie._core.binding.structures.forms import document_of
-from micropie._core.binding.structures.readings import Reading
+from micropie._core.binding.structures.readings import READ_BY_MSGSPEC, Reading
 from micropie._core.binding.structures.reducer import Library, Reducer
 from micropie._core.binding.values.adapters import validated
 from micropie._core.binding.values.constraints import is_adapted
@@ -79,7 +77,7 @@ from micropie._core.http.json import members_of as members
 
 # Types of single values that msgspec writes as ``http/json.py`` does, and that pydantic checks when
 # it writes a union.
-SCALARS = (str, int, float, bool, bytes, date, datetime, time, timedelta, Decimal, UUID)
+SCALARS = (str, *READ_BY_MSGSPEC)
 
 
 class Maker(Library):

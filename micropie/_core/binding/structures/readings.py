@@ -10,10 +10,10 @@ from decimal import Decimal
 from enum import Enum
 from itertools import chain, repeat
 from operator import is_
-from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+from typing import Any, NamedTuple, TypeAlias, Union, get_args, get_origin
 from uuid import UUID
 
-from micropie._core.binding.annotations import MAPPINGS, Hint, is_enum, takes_json_text
+from micropie._core.binding.annotations import MAPPINGS, Hint, is_choice, is_enum, takes_json_text
 from micropie._core.binding.fields import (
     chosen,
     elements_in,
@@ -28,6 +28,7 @@ from micropie._core.binding.values.converters import (
     as_it_is,
     converter_for,
     first_that_fits,
+    simple_types,
 )
 
 _Convert: TypeAlias = Callable[[Any, bool], object]
@@ -35,7 +36,7 @@ _Convert: TypeAlias = Callable[[Any, bool], object]
 # The types for which pydantic refuses what browsers send: a time without seconds, and "" for an
 # unticked box.
 _OF_PYDANTIC = (bool, datetime, time)
-_OF_MSGSPEC = (*_OF_PYDANTIC, int, float, Decimal, UUID, date, timedelta, bytes)
+READ_BY_MSGSPEC = (*_OF_PYDANTIC, int, float, Decimal, UUID, date, timedelta, bytes)
 
 _MOST_KNOWN = 10_000  # annotations; a search for errors may evaluate some again
 
@@ -63,7 +64,7 @@ class Reading:
         self._own, self._is_pydantics = own, is_pydantics
         # by id, because metadata of ``Annotated`` may not be hashable
         self._known: dict[int, tuple[Hint, _Reader]] = {}
-        self._kinds = _OF_PYDANTIC if is_pydantics else _OF_MSGSPEC
+        self._kinds = _OF_PYDANTIC if is_pydantics else READ_BY_MSGSPEC
 
     def read(self, hint: Hint, value: object, is_json: bool) -> object:
         """Return a document with the values that a parameter accepts converted. Any other value
@@ -89,7 +90,7 @@ class Reading:
 
     def _is_read(self, kind: object) -> bool:
         is_own = self._is_pydantics and isinstance(kind, type) and kind in self._own.decoders
-        return kind in self._kinds or is_enum(kind) or get_origin(kind) is Literal or is_own
+        return kind in self._kinds or is_choice(kind) or is_own
 
     def _compiled(self, hint: Hint) -> _Reader:
         types = [*layers_of(hint)]
@@ -172,9 +173,10 @@ class Reading:
 
     def _scalar(self, types: Sequence[Hint]) -> tuple[Callable[[object], object], ...]:
         """Return the functions that convert a text and a value in JSON to one of the ``types``."""
-        kinds = [one for one in types if one is str or self._is_read(one)]
-        if Any in types or kinds in ([], [str]):
+        if Any in types or not any(map(self._is_read, types)):
             return as_it_is, as_it_is
+        # all of them, because the text of a datetime may be that of a date
+        kinds = [one for one in types if one in [*simple_types()] or self._is_read(one)]
         union: Hint = Union[tuple(kinds)]  # noqa: UP007 - may be one type
         converters = [converter_for(union, self._own)]
         if self._is_pydantics:  # which writes an Enum's values, whatever encoders there are

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from enum import Enum
 from functools import cached_property, partial
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, NewType, get_args, get_origin
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
@@ -32,11 +32,10 @@ from micropie._core.binding.fields import (
 )
 from micropie._core.binding.structures.makers import SCALARS, ByPydantic, Maker
 from micropie._core.binding.values.adapters import SCHEMAS, schemas_in
-from micropie._core.binding.values.shapes import Shape
+from micropie._core.binding.values.shapes import FORMS, Shape
 from micropie._core.http.json import Dumps, Encoders, encoder_of, msgspec
 
 _LATE = {datetime, time}  # msgspec writes "Z" for UTC
-_FORMS = {Literal, Union, UnionType, Annotated}
 _KNOWN = (list, tuple, set, frozenset, dict, *SCALARS, NoneType, Enum)
 
 
@@ -90,7 +89,7 @@ class Writer:
         is inside them.
         """
         owner = owner_of(kind)
-        if isinstance(kind, NewType) or kind in (None, ...) or owner in _FORMS:
+        if isinstance(kind, NewType) or kind in (None, ...) or owner in FORMS:
             return True
         if not isinstance(owner, type) or encoder_of(owner, self._own) is not None:
             return False

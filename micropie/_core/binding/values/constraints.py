@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sized
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, is_enum, owner_of
+from micropie._core.binding.annotations import Hint, is_enum, owner_of, type_name
 from micropie._core.binding.fields import structures_of
 from micropie._core.errors import Sentence, SetupError, check_each
 
@@ -218,8 +218,7 @@ def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
             if constraint.name != "predicate":  # a function, which may accept any type
                 constraint.fits(_samples()[kind], constraint.bound)
         except (TypeError, ArithmeticError, AttributeError):
-            name = getattr(kind, "__name__", kind)
-            raise SetupError(f"no {name} is {constraint.words}") from None
+            raise SetupError(f"no {type_name(kind)} is {constraint.words}") from None
 
 
 def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:

@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from inspect import Parameter
+from itertools import chain
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
-    Literal,
     NamedTuple,
     NewType,
     TypeAlias,
@@ -39,6 +39,7 @@ from micropie._core.binding.annotations import (
     Hint,
     bare,
     built_in,
+    is_choice,
     is_enum,
     is_unset,
     owner_of,
@@ -275,8 +276,7 @@ def _to_decimal(text: str) -> Decimal:
 
 
 def _decimal_from_json(value: object) -> Decimal:
-    # Use a tuple, because a union, ``str | int | ...``, would be created again for each call.
-    if isinstance(value, bool) or not isinstance(value, (str, int, float, decimal.Decimal)):
+    if type(value) not in (str, int, float, decimal.Decimal):
         raise ValueError(value)
     return _to_decimal(str(value))
 
@@ -342,7 +342,6 @@ _STRING = {"type": "string"}
 
 
 ANYTHING = Converter("a value", str, as_it_is)
-_ZONE = _scalar(object, "a time zone such as Europe/Berlin", _STRING, _to_zone)
 
 _BUILT_IN: dict[object, Converter] = {
     Parameter.empty: ANYTHING,  # no annotation
@@ -403,6 +402,7 @@ def _with_zone(zone: type | None) -> dict[object, Converter]:
             "",
             _if_matches(_ADDRESS, IPv6Network),
         ),
+        *([(zone, "a time zone such as Europe/Berlin", "", _to_zone)] if zone else ()),
     )
     return {
         **_BUILT_IN,
@@ -419,11 +419,7 @@ def _with_zone(zone: type | None) -> dict[object, Converter]:
             kind: _scalar(kind, expected, {**_STRING, **({"format": form} if form else {})}, read)
             for kind, expected, form, read in rows
         },
-        **({} if zone is None else {zone: _ZONE}),
     }
-
-
-_TEXT = (_BUILT_IN[str], ANYTHING)
 
 
 def parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
@@ -455,7 +451,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         return known
     arguments = get_args(annotation)
     origin = owner_of(annotation)
-    if is_enum(annotation) or origin is Literal:
+    if is_choice(annotation):
         return _one_of(annotation, own)
     if len(united(annotation)) > 1:
         return _union(arguments, own)
@@ -603,7 +599,7 @@ def _from_one_text(converter: Converter) -> Callable[[str], object]:
 
 
 def _json_object(keys: Converter, member: Converter) -> Converter:
-    has_text_keys, name_of = keys in _TEXT, _from_one_text(keys)
+    has_text_keys, name_of = keys.from_text is str, _from_one_text(keys)
 
     def from_json(value: object) -> object:
         if not isinstance(value, dict):
@@ -703,17 +699,24 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
         for one in members
         if one is not types.NoneType and not is_unset(one)
     ]
-    # Try str last, because it accepts every string. For ``str | int``, for example, try int first.
+    # Python doesn't always keep the order in which a union is written. So a date is tried before a
+    # datetime, which accepts its texts, and str last. Types that aren't simple keep their places.
+    simple = iter(
+        sorted(
+            (one for one in inner if one.schema),
+            key=lambda one: _WIDE.find(f"{[*(one.schema or _STRING).values()][-1]} "),
+        )
+    )
+    inner = [next(simple) if one.schema else one for one in inner]
     inner.sort(key=takes_any_text)
     is_optional = types.NoneType in members
     of_text = [converter.from_text for converter in inner]
     of_json = [converter.from_json for converter in inner]
     # In JSON, "5" is no number if the type allows a string, and 5.0 is a float if it allows both.
-    of_string = [
-        converter.from_json
-        for converter in inner
-        if not takes_any_text(inner[-1]) or (converter.schema or _STRING)["type"] == "string"
-    ]
+    # Other types that JSON has as strings, such as bytes, take "1234" before a number does.
+    strings = [one for one in inner if (one.schema or _STRING)["type"] == "string"]
+    others = [] if takes_any_text(inner[-1]) else inner
+    of_string = [converter.from_json for converter in chain(strings, others)]
     numbers = [one for one in (int, float) if one in members]
 
     def from_json(value: object) -> object:
@@ -733,6 +736,10 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     elif any(converter.many is not None for converter in inner):
         union = _with_collections(union, inner, is_optional)
     return _optional(union) if is_optional else union
+
+
+# The formats or types in the schemas of those simple types that also accept texts of others.
+_WIDE = "date-time string number boolean base64 path "
 
 
 def takes_any_text(converter: Converter) -> bool:

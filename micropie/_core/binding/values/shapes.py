@@ -46,7 +46,7 @@ _NUMBERS: Mapping[type, _Check] = {
     Decimal: lambda values: all(map(is_moderate, values)),
 }
 _ALWAYS: Sequence[_Check] = (lambda _: False, lambda _: True)
-_FORMS = (Annotated, Union, UnionType, Literal)
+FORMS = (Annotated, Union, UnionType, Literal)
 
 
 # The most levels of a recursive type. Each object counts twice, because ``X | None`` and ``X`` have
@@ -91,7 +91,7 @@ class Shape:
         origin = get_origin(kind)
         if has_fields(kind):
             return self.is_strict or self._known[0] is self
-        if origin in _FORMS or is_enum(kind) or isinstance(kind, NewType) or kind in (None, ...):
+        if origin in FORMS or is_enum(kind) or isinstance(kind, NewType) or kind in (None, ...):
             return False
         return (origin or kind) not in ({*_ATOMS, bytes} if origin is None else _CONTAINERS)
 
