@@ -14,8 +14,9 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from pydantic import BaseModel
+from typing_extensions import Sentinel
 
 from micropie import App, BindingErrors, get, post
 from micropie.testing import TestClient
@@ -315,3 +316,22 @@ def test_any_value_of_a_type_survives_a_link(pair: tuple[Any, Any]) -> None:
     with TestClient(app, protocol="wsgi") as client:
         client.get(app.url_for("page", value=value))
     assert found == [value]
+
+
+class Unset(App):
+    def find(self, *, x: int | UnsetType = UNSET, tags: list[str] | UnsetType = UNSET) -> str:
+        return repr((x, tags))
+
+    @get("/pies/<name>")
+    def pie(self, name: str) -> str:
+        return name
+
+
+@pytest.mark.parametrize("value", [UNSET, Sentinel("MISSING")])
+def test_a_link_leaves_out_what_is_not_sent(make_client: MakeClient, value: Any) -> None:
+    app = Unset()
+    link = app.url_for("find", x=value, tags=value)
+    assert make_client(app).get(link).text == "(UNSET, UNSET)"
+    assert (link, app.url_for("find", x=value, tags=["a"])) == ("/find", "/find?tags=a")
+    with pytest.raises(ValueError, match="takes name="):
+        app.url_for("pie", name=value)

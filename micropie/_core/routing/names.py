@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from micropie._core.binding import BoundParameter, Plan
+from micropie._core.binding import BoundParameter, Plan, is_unset
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
 from micropie._core.http.json import link_text
 from micropie._core.routing.discovery import Pattern
@@ -63,13 +63,15 @@ class RouteNames:
           other. A name that begins with a slash is looked up from the root of the tree.
         - ``scopes``: the applications in which to look for the name; see ``Config.scopes``.
         - ``segments``: more segments at the end of the path.
-        - ``values``: the values of the wildcards, and of the query; see ``query_of``.
+        - ``values``: the values of the wildcards, and of the query; see ``query_of``. ``UNSET`` and
+          sentinels are left out.
 
         Raises ``LookupError`` for an unknown name, and ``ValueError`` for values that the route
         would not match.
         """
         prefix, full_name = self._found(name, scopes)
         (takes_socket, _), path, pattern, plan, bounds = self._routes[full_name]
+        values = {name: one for name, one in values.items() if not is_unset(one)}
         given = dict(zip(plan.names_in_path, segments, strict=False)) | values
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
