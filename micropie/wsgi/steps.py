@@ -117,15 +117,16 @@ def _free_lane(
     """Return a request's ``lane`` for its next async part, or None if a stream occupies it, or if
     the event loop has ended.
 
-    If its task was cancelled by a scope around the ``yield`` of a generator during a ``def`` part,
-    raise the cancellation at the next ``yield`` that is resumed, unless this part has failed.
+    Raises ``Interrupted`` if its task was cancelled by a scope around the ``yield`` of a generator
+    during a ``def`` part, and this part resumes a generator, unless the ``def`` part has failed.
     """
     if lane.is_busy or lane.is_over:
         return None
-    if lane.interruption is not None and function is resume_async:
-        if not arguments[2]:
-            arguments[2].append(lane.interruption)
+    cancellation = lane.interruption
+    if cancellation is not None and function is resume_async:
         lane.interruption = None
+        if not arguments[2]:
+            raise Interrupted(cancellation)
     return lane
 
 

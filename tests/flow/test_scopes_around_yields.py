@@ -411,6 +411,53 @@ def test_a_disconnection_ends_the_task_group_around_the_yield_of_a_provider(
 # -- one task under WSGI ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("answers", [False, True])
+@pytest.mark.parametrize("place", ["middleware", "provider"])
+def test_a_limit_that_is_swallowed_is_a_failure_of_a_def_handler_s_request(
+    make_client: MakeClient, world: str, place: str, answers: bool
+) -> None:
+    app, is_over = Limited(backend_of(world)), threading.Event()
+
+    async def end(scope: anyio.CancelScope) -> None:
+        scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        is_over.set()
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        with anyio.CancelScope() as scope:
+            TASKS.get().start_soon(end, scope)
+            yield
+            app.seen.append("in time")
+            return
+        if answers:
+            yield 503, "too slow"
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        with anyio.CancelScope() as scope:
+            TASKS.get().start_soon(end, scope)
+            yield Thing()
+
+    @app.get("/middleware")
+    def middleware() -> str:
+        is_over.wait(PATIENCE)
+        return "late"
+
+    @app.get("/provider")
+    def provider(thing: Thing) -> str:
+        return middleware()
+
+    @app.error(TimeoutError)
+    def late(error: TimeoutError) -> Any:
+        return 504, "late"
+
+    if place == "middleware":
+        app.middlewares.append(limited)
+    answer = make_client(app).get(f"/{place}")
+    expected = (503, "too slow") if answers and place == "middleware" else (504, "late")
+    assert (answer.status_code, answer.text, app.seen) == (*expected, [])
+
+
 @pytest.mark.parametrize("kind", ["anyio", "native"])
 @pytest.mark.parametrize("place", ["middleware", "provider", "block"])
 def test_under_wsgi_a_time_limit_ends_a_def_handler_s_request_after_it_has_returned(

@@ -33,7 +33,14 @@ from types import GeneratorType
 from typing import Any, TypeAlias, cast
 
 from micropie._core import execution, files, streams
-from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, ResponseError, alone_in
+from micropie._core.errors import (
+    HTTPError,
+    RaisedAnswer,
+    Redirect,
+    ResponseError,
+    alone_in,
+    raise_any,
+)
 from micropie._core.execution.steps import (
     HANDLER,
     INLINE,
@@ -259,9 +266,8 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         running = next((one for one in generators if one.owner is owner), None)
         if running is None or running.has_ended:
             answer = None if running is None else running.answer
-            if answer is None and failure is not None:
-                raise failure
             if answer is None:
+                raise_any(failure)
                 return None
         else:
             answer = yield from running.finish(response, failure)
