@@ -21,6 +21,7 @@ from micropie._core.execution import Action, in_thread, slots_of
 from micropie._core.execution.lane import Lane, block_lane_of
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import (
+    CALL,
     Flow,
     Step,
     hold_shutdown,
@@ -345,9 +346,15 @@ class WSGIExchange(Exchange):
         """
 
         async def call(*step: object) -> object:
-            slots, result = slots_of(_READING_THREADS), None
+            result = None
             with anyio.CancelScope(shield=shields):
-                result = await slots.call(perform_step, (*step, self), None, lane=lane)
+                result = await slots_of(_READING_THREADS).call(
+                    perform_step,
+                    (*step, self),
+                    CALL.leave_after,
+                    lane=lane,
+                    on_left=self.note_left_call,
+                )
             return result  # noqa: RET504 - mypy assumes that the scope may swallow exceptions
 
         return await perform_in_task(flow, call)

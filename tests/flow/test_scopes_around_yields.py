@@ -513,6 +513,57 @@ def test_under_wsgi_a_time_limit_ends_a_def_handler_s_request_after_it_has_retur
     assert (answer.status_code, answer.text, app.seen) == (504, "late", ["limited"])
 
 
+@pytest.mark.parametrize("part", ["opens", "closes"])
+def test_an_async_block_that_is_cancelled_waits_for_the_def_part_of_its_resource(
+    make_client: MakeClient, world: str, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if world == "trio":
+        pytest.skip("there is no native cancellation")
+    app, is_over = Limited("asyncio"), threading.Event()
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def cancel() -> None:
+        await anyio.wait_all_tasks_blocked()
+        tasks[0].cancel()
+        await anyio.wait_all_tasks_blocked()
+        is_over.set()
+
+    async def start() -> None:
+        TASKS.get().start_soon(cancel)
+
+    def wait() -> None:
+        run_async(start)
+        assert is_over.wait(PATIENCE)
+        app.seen.append(part)
+
+    @app.provides(Thing)
+    def thing() -> Iterator[Thing]:
+        if part == "opens":
+            wait()
+        try:
+            yield Thing()
+        finally:
+            if part == "closes":
+                wait()
+            app.seen.append("closed")
+
+    @app.get("/block")
+    async def block(request: Request) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        try:
+            async with request.resource(Thing):
+                pass
+        except asyncio.CancelledError:
+            task.uncancel()
+            return "cancelled"
+        raise AssertionError("it was not cancelled")
+
+    answer = make_client(app).get("/block")
+    assert (answer.text, app.seen, caplog.messages) == ("cancelled", [part, "closed"], [])
+
+
 @pytest.mark.parametrize("kind", ["anyio", "native"])
 def test_a_time_limit_of_a_resource_interrupts_the_async_block_that_uses_it(
     make_client: MakeClient, world: str, kind: str, caplog: pytest.LogCaptureFixture

@@ -484,12 +484,9 @@ class _Work:
 
     def _run_at_end(self) -> None:
         # The thread and the task may be here at the same time, but each action is popped once.
-        while True:
-            try:
-                action = self._at_end.pop(0)
-            except IndexError:
-                return
-            action()
+        with suppress(IndexError):
+            while True:
+                self._at_end.pop(0)()
 
 
 # -- the end of the process ------------------------------------------------------------------------
