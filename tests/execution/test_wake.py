@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import Context, ContextVar
 from functools import partial
@@ -12,9 +13,12 @@ from typing import Any
 
 import anyio
 import pytest
+import sniffio
+import trio
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
+from micropie import App
 from micropie._core.execution.loop import (
     TASKS,
     Action,
@@ -25,7 +29,7 @@ from micropie._core.execution.loop import (
     SingleWaiterEvent,
 )
 from micropie._core.execution.steps.steps import no_function
-from tests.asgi.calls import Call, run
+from tests.asgi.calls import Call, get, run
 from tests.support.waiting import PATIENCE
 
 
@@ -420,5 +424,44 @@ def test_a_started_task_may_be_cancelled_after_it_has_ended() -> None:
         started[0].cancel()
         await asyncio.wait(started)
         assert not started[0].cancelled()
+
+    run("asyncio", main)
+
+
+def test_asyncio_may_run_inside_of_trio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """trio-asyncio does so, and sets this name."""
+    app = App()
+
+    @app.get("/")
+    def numbers() -> Iterator[str]:
+        yield "one, "
+        yield "two"
+
+    async def main() -> None:
+        monkeypatch.setattr(sniffio.thread_local, "name", "asyncio")
+        try:
+            answer = asyncio.run(asyncio.wait_for(get(app, "/"), PATIENCE))
+        finally:
+            monkeypatch.undo()
+        assert answer.body == b"one, two"
+
+    trio.run(main)
+
+
+def test_trio_may_run_as_a_guest_of_asyncio() -> None:
+    async def main() -> None:
+        ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def guest() -> bool:
+            await trio.lowlevel.checkpoint()
+            return TASKS.get().is_trio
+
+        trio.lowlevel.start_guest_run(
+            guest,
+            run_sync_soon_threadsafe=asyncio.get_running_loop().call_soon_threadsafe,
+            done_callback=ended.set_result,
+        )
+        assert not TASKS.get().is_trio
+        assert (await ended).unwrap()
 
     run("asyncio", main)

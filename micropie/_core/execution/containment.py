@@ -18,7 +18,6 @@ from __future__ import annotations
 import signal
 import sys
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
 from math import inf
 from opcode import opmap
@@ -27,7 +26,7 @@ from traceback import walk_tb
 import anyio
 
 from micropie._core.errors import alone_in
-from micropie._core.execution.loop import is_on_loop
+from micropie._core.execution.loop import TASKS, is_on_loop
 
 _RAISE = opmap["RAISE_VARARGS"]
 _CAN_BE_SUSPENDED = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERABLE_COROUTINE
@@ -62,12 +61,10 @@ def is_being_cancelled() -> bool:
     """Return whether this task is being cancelled; False outside of event loops."""
     if not is_on_loop():
         return False
-    if anyio.current_effective_deadline() == -inf:
-        return True
-    task = None
-    with suppress(KeyError, RuntimeError):  # on trio's loop, there is no asyncio task
-        task = sys.modules["asyncio"].current_task()
-    return task is not None and task.cancelling() > 0
+    task = TASKS.get().current_task()
+    return anyio.current_effective_deadline() == -inf or (
+        task is not None and task.cancelling() > 0
+    )
 
 
 def _cancellations() -> tuple[type[BaseException], ...]:

@@ -52,10 +52,11 @@ def running_loop() -> Any:
 
     anyio has a function for this, too, but it imports modules that a small site doesn't need.
     """
-    # Check trio first, because its loop may run as a guest inside asyncio's.
+    # Ask which library runs this code, because trio's loop may run as a guest inside asyncio's, and
+    # asyncio's inside trio's (trio-asyncio). Another thread may be importing sniffio right now.
     if "trio" in sys.modules:
-        # AttributeError means that another thread is importing trio right now.
-        with suppress(RuntimeError, AttributeError):
+        thread = getattr(sys.modules.get("sniffio"), "thread_local", None)
+        if getattr(thread, "name", None) == "trio":
             return sys.modules["trio"].lowlevel.current_trio_token()
     try:
         return sys.modules["asyncio"].get_running_loop()
@@ -194,9 +195,7 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
     ended.
     """
     loop = running_loop()
-    call_soon: Callable[[Action], object]
-    call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
-    return call_soon
+    return getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # type: ignore[no-any-return]
 
 
 class _EventFuture:
