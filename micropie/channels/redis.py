@@ -13,8 +13,8 @@ import math
 import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Awaitable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Iterable, KeysView, Sequence
 from concurrent import futures
 from contextlib import closing
 from contextvars import Context
@@ -121,8 +121,9 @@ class RedisChannels(Channels):
         """See ``Channels``."""
         with self._lock:
             super().leave(mailbox, names)
-            if self._listener is not None and any(name not in self._mailboxes for name in names):
-                self._listener.wake()
+            unused = [name for name in names if name not in self._mailboxes]
+            if self._listener is not None and unused:
+                self._listener.wake(unused)
 
     # -- for the listener --------------------------------------------------------------------------
 
@@ -152,10 +153,9 @@ class RedisChannels(Channels):
         else:
             self.deliver(name, document)
 
-    def wanted(self) -> set[str]:
-        """Return the names of the channels that have subscribers in this process."""
-        with self._lock:
-            return set(self._mailboxes)
+    def wanted(self) -> KeysView[str]:
+        """Return a view of the names of the channels that have subscribers in this process."""
+        return self._mailboxes.keys()
 
     def lost(self, names: set[str], reason: str) -> None:
         """Record for the subscribers of these channels that messages may have been lost."""
@@ -240,7 +240,9 @@ class _Publisher(threading.Thread):
 class _Listener(threading.Thread):
     """A thread that receives messages.
 
-    Several threads use its state, so hold the hub's lock to read or change it.
+    Several threads use its state, so hold the hub's lock to read or change it. A process may have
+    thousands of channels, and all their subscribers may come at once, after a restart. So nothing
+    that is done for a message, a confirmation or a subscriber looks at all channels or subscribers.
     """
 
     def __init__(self, hub: RedisChannels) -> None:
@@ -252,9 +254,11 @@ class _Listener(threading.Thread):
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False
-        # The futures of the subscriptions that Redis has not confirmed yet, each with its
-        # unconfirmed channels.
-        self._joining: dict[Future, set[str]] = {}
+        # For each channel, the futures that wait for Redis's confirmation, each with all channels
+        # for which it waits.
+        self._joining: dict[str, list[tuple[Future, set[str]]]] = {}
+        # These futures in the order in which they give up. Some may be done.
+        self._ending: deque[Future] = deque()
         self._reset_connection()
         Context().run(self.start)  # as in ``_Publisher``
 
@@ -262,6 +266,8 @@ class _Listener(threading.Thread):
         self._is_connected = False
         # The channels that this connection has requested from Redis.
         self._requested: set[str] = set()
+        # The channels that got or lost subscribers since these requests.
+        self._changed: set[str] = set()
         # For each channel, how many of these requests Redis has not confirmed.
         self._unconfirmed: Counter[str] = Counter()
 
@@ -271,19 +277,22 @@ class _Listener(threading.Thread):
         """Subscribe to these channels. Return a future for Redis's confirmation, or None if all are
         confirmed.
         """
-        missing = self._missing(names)
+        missing = {
+            name for name in names if name not in self._requested or name in self._unconfirmed
+        }
         if not missing:
             return None
         future = Future(f"can't subscribe to {', '.join(sorted(missing))}")
-        self._joining[future] = missing
+        for name in missing:
+            self._joining.setdefault(name, []).append((future, missing))
+        self._ending.append(future)
         future.ends = time.monotonic() + TIMEOUT
-        self.wake()
+        self.wake(missing)
         return future
 
-    def wake(self) -> None:
-        """Make the thread compare the channels that have subscribers with those requested from
-        Redis.
-        """
+    def wake(self, changed: Iterable[str] = ()) -> None:
+        """Make the thread request these channels from Redis, or unsubscribe from them."""
+        self._changed.update(changed)
         self._has_news.set()
         if self._is_connected:
             self._hub.send(self._control, b"").add_done_callback(self._after_wake)
@@ -335,9 +344,9 @@ class _Listener(threading.Thread):
                 self._has_news.wait(seconds)
 
     def _fail_joining(self, reason: str) -> None:
-        joining, self._joining = self._joining, {}
-        for future in joining:
-            future.settle(reason)
+        self._joining.clear()
+        while self._ending:
+            self._ending.popleft().settle(reason)
 
     def _listen(self) -> None:
         client = self._hub._client
@@ -373,15 +382,14 @@ class _Listener(threading.Thread):
         """
         now = time.monotonic()
         with self._lock:
-            for future in [one for one in self._joining if one.ends <= now]:
-                del self._joining[future]
+            while self._ending and (self._ending[0].done() or self._ending[0].ends <= now):
+                future = self._ending.popleft()
                 future.settle(f"Redis is unavailable: no confirmation within {TIMEOUT} s")
-            return min((future.ends for future in self._joining), default=math.inf) - now
+            return self._ending[0].ends - now if self._ending else math.inf
 
     def _receive(self, connection: Any, message: dict[str, Any]) -> None:
         kind, channel = message["type"], message["channel"]
         if channel == self._control:
-            self._is_connected = True
             self._request_channels(connection)
         elif kind == "message":
             self._hub.receive(channel.removeprefix(self._prefix), message["data"])
@@ -392,8 +400,12 @@ class _Listener(threading.Thread):
         """Subscribe to new channels, and unsubscribe from those without subscribers."""
         with self._lock:
             wanted = self._hub.wanted()
-            new, old = wanted - self._requested, self._requested - wanted
-            self._requested = wanted
+            changed = self._changed if self._is_connected else wanted
+            new = {name for name in changed if name in wanted and name not in self._requested}
+            old = {name for name in changed if name not in wanted and name in self._requested}
+            self._is_connected, self._changed = True, set()
+            self._requested |= new
+            self._requested -= old
             self._unconfirmed.update(new)
         if new:
             connection.subscribe(*(self._prefix + name for name in new))
@@ -405,11 +417,7 @@ class _Listener(threading.Thread):
             self._unconfirmed[name] -= 1
             if not self._unconfirmed[name]:  # otherwise a later request is still unconfirmed
                 del self._unconfirmed[name]
-            for future, names in list(self._joining.items()):
-                if not self._missing(names):
-                    del self._joining[future]
-                    future.settle()
-
-    def _missing(self, names: Iterable[str]) -> set[str]:
-        """Return the channels among ``names`` that Redis has not confirmed."""
-        return {name for name in names if name not in self._requested or name in self._unconfirmed}
+                for future, missing in self._joining.pop(name, ()):
+                    missing.discard(name)
+                    if not missing:
+                        future.settle()

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import redis
@@ -33,6 +34,7 @@ from tests.support.clients import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port
 from tests.support.redis_server import hanging, redis_server
+from tests.support.steps import steps_of
 from tests.support.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -336,6 +338,39 @@ def test_a_subscriber_waiting_for_an_unreachable_listener_gets_an_error(
             channels.subscribe("b").__enter__()
         channels._publisher._client = there
     channels.close()
+
+
+def test_R57_many_subscribers_that_come_at_once_take_linear_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after a restart of the worker: Redis confirms none before all have come."""
+    monkeypatch.setattr(redischannels, "TIMEOUT", PATIENCE)
+    monkeypatch.setattr(redischannels._Listener, "start", lambda self: None)
+    sent = Future("not sent")
+    sent.settle()
+    monkeypatch.setattr(RedisChannels, "send", lambda *_: sent)
+
+    def come_and_go(size: int) -> None:
+        channels, connection = RedisChannels("redis://localhost"), MagicMock()
+        listener = channels._listener = redischannels._Listener(channels)
+        joined = []
+        for number in range(size):
+            one = channels.subscribe(str(number))
+            joined.append((one, channels.join(one._mailbox, one)))
+            listener._receive(connection, {"type": "message", "channel": listener._control})
+        asked = [name for call in connection.subscribe.mock_calls for name in call.args]
+        for name in asked:
+            assert listener._patience() > 0
+            listener._receive(connection, {"type": "subscribe", "channel": name})
+        for one, future in joined:
+            assert future is not None
+            assert future.failure() == ""
+            channels.leave(one._mailbox, one.channels)
+            listener._receive(connection, {"type": "message", "channel": listener._control})
+        assert (listener._requested, len(asked)) == (set(), size)
+
+    once, four_times = (steps_of(come_and_go, size) for size in (100, 400))
+    assert four_times <= 4 * once
 
 
 def test_a_late_confirmation_is_ignored(redis_url: str) -> None:
