@@ -233,8 +233,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         Any other message closes the WebSocket with 1007, and raises a ``ConnectionClosed`` that is
         also a ``ValueError``. One with more than ``max_json_values`` values closes it with 1009.
         """
-        content = await self._connection.receive("receive_json", "text")
-        return await self._read(content, loads)
+        return await self._read(await self._connection.receive("receive_json", "text"), loads)
 
     async def receive(self) -> Received:
         """Return the value of the next message. The annotation ``ws: WebSocket[Received, Sent]``
@@ -265,8 +264,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await self._connection.reject(code, fault)
 
     def _counted(self, content: str | bytes, read: Callable[[str | bytes], Any]) -> Any:
-        exchange = self._exchange
-        exchange.body.count_message(content, exchange.config.limits.max_json_values)
+        self._exchange.body.count_message(content, self._exchange.config.limits.max_json_values)
         return read(content)
 
     def messages(self) -> AsyncIterator[Received]:

@@ -134,7 +134,8 @@ class Connection(Progress):
     # The semaphore by which senders take turns. It is created when a ``send`` has to wait for the
     # first time.
     _turn: anyio.Semaphore | None = None
-    _forwards: tuple[Forward, ...] = ()  # see ``forward``
+    # See ``forward``; None after the handler has ended.
+    _forwards: tuple[Forward, ...] | None = ()
     _leave_scope: GracefulScope
     _cleanup_scope: anyio.CancelScope
 
@@ -183,9 +184,9 @@ class Connection(Progress):
                 del failure  # avoid a reference cycle with this frame
         finally:
             shutdown.leave(self._close_from_outside)
-            forwards, self._forwards = self._forwards, ()  # avoid a reference cycle
-            for forward in forwards:
+            for forward in self._forwards or ():
                 forward.stop()
+            self._forwards = None  # avoid a reference cycle
             if self._stop_reading is not None:
                 self._stop_reading()
         if self._leave_scope.cancelled_caught:  # its resources must not commit what it has begun
@@ -495,8 +496,9 @@ class Connection(Progress):
             await self._refuse("forward")
         if not subscription.has_begun:
             await subscription.__aenter__()
-        forward = Forward(subscription, self._send_texts)
-        self._forwards = (*self._forwards, forward)
+        if self._forwards is None:  # another task called this, and the handler has ended meanwhile
+            return subscription.__exit__(None, None, None)
+        self._forwards = (*self._forwards, Forward(subscription, self._send_texts))
 
     async def _send_texts(self, subscription: Subscribed) -> None:
         """Send the messages of a subscription that are waiting."""
@@ -535,11 +537,10 @@ class Connection(Progress):
                 await self._accept(None, [])
         self.end(CLOSE, code, truncate_reason(reason))
         if answer is not None and can_deny:
-            body = {"type": f"{DENIAL}.body", "body": answer[4]}
             await self._send_last(
                 self._settings.websocket_send_timeout,
                 head_message(answer, f"{DENIAL}.start"),
-                body,
+                {"type": f"{DENIAL}.body", "body": answer[4]},
             )
         else:
             await self._send_close_in_turn()
@@ -575,13 +576,10 @@ class Connection(Progress):
         """Send the messages that end the WebSocket. Even if this fails, the WebSocket counts as
         ended.
         """
+        limited = _in_time if self._is_trio else await_within
         try:
             for message in messages:
-                sending = self._exchange.send(message)
-                if self._is_trio:
-                    await _in_time(sending, seconds)
-                else:
-                    await await_within(sending, seconds)
+                await limited(self._exchange.send(message), seconds)
         except Exception as error:
             logger.debug("%s: the server raised %r", self._exchange.label, error)
         self.step(FINISH, "close")

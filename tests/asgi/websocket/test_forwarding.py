@@ -16,6 +16,8 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, ConnectionClosed, WebSocket
 from micropie.asgi import forwarding
+from micropie.channels import Channels, Subscription
+from micropie.channels.mailbox import Future, Mailbox
 from micropie.testing import TestClient
 from tests.asgi.calls import Message, every_loop, http_scope, run
 from tests.support.virtual_time import run_in_virtual_time
@@ -479,6 +481,53 @@ def test_the_end_of_the_handler_ends_the_subscription(backend: str, is_slow: boo
             peer.flows.set()
             await peer.has_ended.wait()
             assert (peer.texts, peer.code) == ([], 1011)
+
+    run(backend, check)
+
+
+class Slow(Channels):
+    """Redis confirms a subscription later: when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joining: list[Future] = []
+
+    def join(self, mailbox: Mailbox, subscription: Subscription) -> Future:
+        super().join(mailbox, subscription)
+        self.joining.append(Future("not confirmed"))
+        return self.joining[-1]
+
+
+@pytest.mark.parametrize("who", ["the handler", "the client"])
+def test_R61_a_subscription_that_begins_after_the_handler_s_end_ends_immediately(
+    backend: str, who: str
+) -> None:
+    """Another task forwards it, such as the handler of a form that adds a room to a chat."""
+
+    class Rooms(App):
+        socket: WebSocket
+
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+            self.socket = ws
+            if await ws.receive_text() != "end":
+                await ws.receive_text()
+
+    slow = Slow()
+    app = Rooms(channels=slow)
+
+    async def check() -> None:
+        peer = Peer(app)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(peer.run)
+            await until_async(lambda: hasattr(app, "socket"))
+            tasks.start_soon(app.socket.forward, slow.subscribe("room"))
+            await until_async(lambda: bool(slow.joining))
+            peer.say_text("end") if who == "the handler" else peer.leave()
+            await peer.has_ended.wait()
+            slow.joining[0].settle()
+        assert slow._mailboxes == {}
+        assert peer.texts == []
 
     run(backend, check)
 
