@@ -21,7 +21,7 @@ import inspect
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -230,8 +230,9 @@ class RateLimit(FlowMiddleware):
         """
         applications = inspector.applications()
         root = applications[0].app
-        # Two threads may name the limits at the same time, and give them the same names.
         known = _prefixes.setdefault(root, {})
+        if self in known:  # reading all routes takes long, and each route may have a limit
+            return known[self]
         of_routes = (entry.application for entry in inspector.all_routes())
         places = [
             (hook, hook._target or f"{_name_of(type(one.app))} {one.path}")
@@ -239,11 +240,16 @@ class RateLimit(FlowMiddleware):
             for hook in one.middlewares
             if isinstance(hook, RateLimit)
         ]
+        # Two threads may name the limits at the same time, and give them the same names.
+        taken, alike = {*known.copy().values()}, dict[str, Iterator[str]]()
         # another middleware may call this limit
         for limit, place in [*places, (self, f"{_name_of(type(root))} {self._number}")]:
             if limit not in known:
-                named, taken = map(partial(limit._named, place), count()), {*known.copy().values()}
+                # Limits that are alike share an iterator, because a loop may make many of them.
+                numbered = partial(limit._named, place)
+                named = alike.setdefault(numbered(0), map(numbered, count()))
                 known.setdefault(limit, next(one for one in named if one not in taken))
+            taken.add(known[limit])
         return known[self]
 
     def _named(self, place: str, number: int) -> str:

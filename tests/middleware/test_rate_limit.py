@@ -40,7 +40,9 @@ from tests.support.clients import MakeClient
 from tests.support.ports import free_port
 from tests.support.processes import REDIS
 from tests.support.redis_server import redis_server
+from tests.support.steps import steps_of
 from tests.support.waiting import PATIENCE
+from tests.wsgi.calls import get
 
 
 class Clock:
@@ -480,6 +482,17 @@ def test_limits_called_by_another_middleware_have_their_own_keys() -> None:
     app.middlewares.append(Both())
     keys = keys_by_place(app)["/one"]
     assert len({*keys}) == 2
+
+
+def test_the_first_requests_of_many_limited_handlers_take_linear_time() -> None:
+    def ask_each(size: int) -> int:
+        app = Root()
+        for number in range(size):
+            app.get(f"/{number}")(RateLimit(5)(lambda: "hello"))
+        get(app, "/")
+        return steps_of(lambda: [get(app, f"/{number}") for number in range(size)])
+
+    assert ask_each(80) <= 5 * ask_each(20)
 
 
 def test_a_number_can_be_a_key(make_client: MakeClient) -> None:
