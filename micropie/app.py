@@ -758,11 +758,7 @@ class App(Base[Outermost_co]):
                     f"{type_name(key)} already has a provider: a type can have only one, so "
                     "remove one"
                 )
-            if not callable(function):
-                raise SetupError(
-                    f"provides(...) must decorate a function or take a callable, not {function!r}"
-                )
-            provider: Callable[..., object] = function
+            check("provides(...)", callable(function), function, "a function or another callable")
             if once:
                 check(
                     "provides(once=True)",
@@ -770,10 +766,10 @@ class App(Base[Outermost_co]):
                     function,
                     "a function without parameters",
                 )
-                resource = execution.Once(function, type_name(key))
-                self._micropie.once[key] = resource
-                provider = resource.give
-            self._micropie.providers[key] = provider
+                resource = self._micropie.once[key] = execution.Once(function, type_name(key))
+                self._micropie.providers[key] = resource.give
+            else:
+                self._micropie.providers[key] = function
             self._micropie.changed()
             return function
 

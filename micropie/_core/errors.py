@@ -439,6 +439,11 @@ def has_yield(function: object) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
+def is_async(function: object) -> bool:
+    """Return whether ``function`` itself is an ``async def``, with or without a yield."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
 def is_generator(function: object) -> bool:
     """Return whether a call of ``function`` returns a generator, or a context manager that
     ``@contextmanager`` made of one. No line of the function has run by then, and both count as
@@ -454,8 +459,25 @@ def makes_context_manager(function: Any) -> bool:
     function.
     """
     # their wrappers are functions of contextlib
-    is_wrapper = getattr(function, "__globals__", None) is vars(contextlib)
-    return is_wrapper and is_generator(getattr(function, "__wrapped__", None))
+    inner = getattr(function, "__wrapped__", None)
+    return getattr(function, "__globals__", None) is vars(contextlib) and is_generator(inner)
+
+
+def check_manager(function: Any) -> None:
+    """Raise ``SetupError`` if ``@contextmanager`` is written above an ``async def``, or
+    ``@asynccontextmanager`` above a ``def`` with a yield or an ``async def`` without one.
+    """
+    if getattr(function, "__globals__", None) is vars(contextlib):
+        inner = getattr(function, "__wrapped__", None)
+        if (
+            inspect.iscoroutinefunction(inner) or inspect.isgeneratorfunction(inner)
+            if function.__code__.co_qualname.startswith("async")
+            else is_async(inner)
+        ):
+            raise SetupError(
+                f"{name_of(function)} can't be entered: write @contextmanager above a def, or "
+                "@asynccontextmanager above an async def, with one yield in the function"
+            )
 
 
 def has_not_run(result: object) -> bool:

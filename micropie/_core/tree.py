@@ -333,10 +333,9 @@ class Tree(Registrations):
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager for this application's lifespan, or None."""
-        own = self.lifespan
-        if own is None and self.app.lifespan is not None:
-            own = lifespan_opener(self.app.lifespan)
-        manager = None if own is None else own()
+        of_class = self.app.lifespan
+        own = self.lifespan or (of_class and lifespan_opener(of_class))
+        manager = own() if own else None
         if not self.once:
             return manager
         overridden = dict(self.root()._micropie.overrides)

@@ -280,25 +280,34 @@ def test_a_setup_error_is_logged_in_one_sentence(
     assert record.getMessage().endswith("has no parameter 'b'")
 
 
+def steps() -> Iterator[None]:
+    yield
+
+
+async def chunks() -> AsyncIterator[None]:
+    yield
+
+
+def needs_app(app: App) -> None: ...
+
+
+@pytest.mark.parametrize("handler", [steps, chunks, needs_app, None, "connect"])
 @pytest.mark.parametrize("name", ["startup_handlers", "shutdown_handlers"])
-def test_a_handler_with_a_yield_is_refused_at_startup(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, name: str
+def test_a_handler_that_can_t_be_called_is_refused_at_startup(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, name: str, handler: Any
 ) -> None:
-    def steps() -> Iterator[None]:
-        yield
-
-    async def chunks() -> AsyncIterator[None]:
-        yield
-
-    for handler in (steps, chunks):
-        app = App()
-        getattr(app, name).append(handler)
-        assert make_client(app, lifespan=False).get("/").status_code == 500
-        sentence = caplog.records.pop().getMessage().partition(": ")[2]
-        assert sentence.endswith(
-            f"{handler.__name__} has a yield, so it can't be a startup or shutdown handler: pass "
-            "an async def with one yield as App(lifespan=...)"
+    app = App()
+    getattr(app, name).append(handler)
+    assert make_client(app, lifespan=False).get("/").status_code == 500
+    assert (
+        caplog.records.pop()
+        .getMessage()
+        .endswith(
+            f"{getattr(handler, '__name__', repr(handler))} can't be a startup or shutdown handler: "
+            "append a function without parameters, and don't call it; with a yield, pass "
+            "App(lifespan=...)"
         )
+    )
 
 
 def test_R71_a_lifespan_that_fails_to_enter_is_reported(
@@ -441,6 +450,31 @@ def test_an_invalid_lifespan_is_refused(lifespan: Any) -> None:
         App(lifespan=lifespan)
 
 
+async def without_a_yield(app: App) -> None: ...
+
+
+def with_a_yield(app: App) -> Iterator[None]:
+    yield
+
+
+class WithoutYield(App):
+    @asynccontextmanager  # type: ignore[arg-type]
+    async def lifespan(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: App(lifespan=asynccontextmanager(without_a_yield)),  # type: ignore[arg-type]
+        lambda: App(lifespan=asynccontextmanager(with_a_yield)),  # type: ignore[arg-type]
+        WithoutYield,
+    ],
+)
+def test_a_lifespan_below_the_wrong_decorator_is_refused(make: Callable[[], App]) -> None:
+    with pytest.raises(SetupError, match="can't be entered: write @contextmanager above a def, or"):
+        make()._micropie.open_lifespan()
+
+
 class NoManager(App):
     def lifespan(self) -> Any:
         return None
@@ -453,5 +487,5 @@ def test_a_lifespan_that_is_not_a_context_manager_is_refused(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, make: Callable[[], App]
 ) -> None:
     assert make_client(make(), lifespan=False).get("/").status_code == 500
-    assert "must return an async context manager" in caplog.text
+    assert "takes a function of one argument that returns an async context" in caplog.text
     assert "asynccontextmanager" in caplog.text

@@ -1415,7 +1415,9 @@ def test_a_provider_that_is_called_without_arguments_requires_none(
         return "never"
 
     if required:
-        message = f"provides Thing, is called without arguments, but requires '{required}': write"
+        message = (
+            f"provides Thing, is called without arguments, but is missing a .*'{required}': write"
+        )
         with pytest.raises(SetupError, match=message):
             app._micropie.compiled()
     else:
@@ -1692,6 +1694,18 @@ def needs(kind: Any) -> Callable[..., Any]:
     return provider
 
 
+def one_thing() -> Iterator[Thing]:
+    yield Thing()
+
+
+async def chunk_of_things() -> AsyncIterator[Thing]:
+    yield Thing()
+
+
+async def no_thing() -> Thing:
+    return Thing()
+
+
 MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     "two": (
         lambda: mistake((Thing, Thing), (Thing, Thing)),
@@ -1743,9 +1757,25 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "a file": (lambda: mistake((UploadFile, Thing)), "UploadFile can't be provided"),
     "the errors": (lambda: mistake((BindingErrors, Thing)), "BindingErrors can't be provided"),
+    "an async def below @contextmanager": (
+        lambda: mistake((Thing, contextmanager(chunk_of_things))),  # type: ignore[arg-type]
+        "chunk_of_things can't be entered: write @contextmanager above a def, or",
+    ),
+    "a def below @asynccontextmanager": (
+        lambda: mistake((Thing, asynccontextmanager(one_thing))),  # type: ignore[arg-type]
+        "one_thing can't be entered: write @contextmanager above a def, or",
+    ),
+    "no yield below @contextmanager": (
+        lambda: mistake((Thing, contextmanager(no_thing))),  # type: ignore[arg-type]
+        "no_thing can't be entered: write @contextmanager above a def, or",
+    ),
+    "a wrong decorator in an annotation": (
+        lambda: mistake((Part, needs(Annotated[Thing, contextmanager(chunk_of_things)]))),  # type: ignore[arg-type]
+        "chunk_of_things can't be entered: write @contextmanager above a def, or",
+    ),
     "no function": (
         lambda: mistake((Thing, Thing())),
-        r"provides\(...\) must decorate a function or take a callable, not <",
+        r"provides\(...\) takes a function or another callable, not <",
     ),
 }
 

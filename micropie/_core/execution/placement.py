@@ -28,7 +28,7 @@ from types import CodeType
 from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakSet
 
-from micropie._core.errors import SetupError
+from micropie._core.errors import SetupError, is_async
 from micropie._core.execution.standing_queue import Refusals
 
 # A function of the application, such as a handler, with any parameters and any result.
@@ -78,8 +78,7 @@ def names_in(function: AnyFunction) -> set[str]:
 def check_placement(function: AnyFunction, placement: str, name: str) -> None:
     """Raise ``SetupError`` if a handler can't run at its ``placement``: LOOP, THREAD or PROCESS."""
     inner = innermost(function)
-    is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
-    if is_async and placement != LOOP:
+    if is_async(inner) and placement != LOOP:
         raise SetupError(
             f"{name} is an async def, which can run only on the event loop: write def to run it "
             f"in a {placement}"

@@ -12,11 +12,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from threading import Timer
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from micropie._core.errors import SetupError, as_authors_see, is_generator, logger, name_of, takes
+from micropie._core.errors import (
+    SetupError,
+    as_authors_see,
+    check_manager,
+    is_generator,
+    logger,
+    name_of,
+    takes,
+)
 from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, call, kind_of
 from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
@@ -74,8 +82,8 @@ class Lifecycle:
     - ``starts``: functions that are called last at startup, in a thread. They start process pools.
     - ``needs_loop``: whether any function to run is async, so that an event loop is needed.
 
-    Raises ``SetupError`` for a startup or shutdown handler that is a generator function, whose code
-    would never run.
+    Raises ``SetupError`` for a startup or shutdown handler that can't be called without arguments,
+    or is a generator function, whose code would never run.
     """
 
     def __init__(self, apps: Sequence[Component], starts: Iterable[LifecycleFunction] = ()) -> None:
@@ -85,11 +93,12 @@ class Lifecycle:
         handlers = [
             handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)
         ]
-        for handler in filter(is_generator, handlers):
-            raise SetupError(
-                f"{name_of(handler)} has a yield, so it can't be a startup or shutdown handler: "
-                "pass an async def with one yield as App(lifespan=...)"
-            )
+        for handler in handlers:
+            if is_generator(handler) or not takes(handler, 0):
+                raise SetupError(
+                    f"{name_of(handler)} can't be a startup or shutdown handler: append a function "
+                    "without parameters, and don't call it; with a yield, pass App(lifespan=...)"
+                )
         self.is_empty = not (has_lifespan or handlers or self._starts)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
         # The flows that will stop the applications, in the order in which these were started.
@@ -181,15 +190,14 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
         words += "; no request is handled until it returns: run endless work in a background task"
     timer = Timer(_LONG, logger.warning, (words, stage, name, _LONG))
     timer.daemon = True
-    try:
+    with suppress(RuntimeError):  # no thread can be started while the interpreter shuts down
         timer.start()
-    except RuntimeError:  # no thread can be started while the interpreter shuts down
-        return (yield from flow)
     try:
         return (yield from flow)
     finally:
         timer.cancel()
-        timer.join()
+        if timer.is_alive():
+            timer.join()
 
 
 def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callable[[], Lifespan]:
@@ -201,20 +209,21 @@ def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callabl
     """
     if inspect.isasyncgenfunction(lifespan):
         lifespan = asynccontextmanager(lifespan)
-    if not callable(lifespan) or not takes(lifespan, len(arguments)):
-        raise SetupError(
-            "lifespan takes a function of one argument that returns an async context manager. "
-            "Write @asynccontextmanager above async def lifespan(app), with one yield in the "
-            "function; in a class, write lifespan(self)"
-        )
+    if not takes(lifespan, len(arguments)):
+        raise SetupError(_TAKES)
+    check_manager(lifespan)
 
     def open_lifespan() -> Lifespan:
         manager: Lifespan = lifespan(*arguments)
         if not hasattr(manager, "__aenter__"):
-            raise SetupError(
-                "lifespan must return an async context manager: write @asynccontextmanager above "
-                "an async def with one yield"
-            )
+            raise SetupError(_TAKES)
         return manager
 
     return open_lifespan
+
+
+_TAKES = (
+    "lifespan takes a function of one argument that returns an async context manager. Write "
+    "@asynccontextmanager above async def lifespan(app), with one yield in the function; in a "
+    "class, write lifespan(self)"
+)

@@ -17,6 +17,7 @@ from micropie._core.errors import (
     Redirect,
     SetupError,
     has_yield,
+    is_async,
     is_generator,
     makes_context_manager,
     name_of,
@@ -290,9 +291,7 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
             raise SetupError(
                 f"{owner}.{name} has the wrong parameters: write def {name}(self, {hooks[name]})"
             )
-        if hooks is _FLOW_HOOKS and (
-            inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
-        ):
+        if hooks is _FLOW_HOOKS and is_async(method):
             raise SetupError(
                 f"{owner}.{name} can't be async: either write async def {name}_request in an "
                 f"HttpMiddleware, or write def {name} and replace each await by "

@@ -28,7 +28,15 @@ from micropie._core.binding import (
     provider_keys,
     type_name,
 )
-from micropie._core.errors import ResponseError, SetupError, has_yield, name_of, parameters_of
+from micropie._core.errors import (
+    ResponseError,
+    SetupError,
+    check_manager,
+    has_yield,
+    is_async,
+    name_of,
+    signature_of,
+)
 from micropie._core.execution import entered_on_loop
 from micropie._core.execution.placement import LOOP, MARK, AnyFunction, innermost
 from micropie._core.execution.steps import (
@@ -70,6 +78,7 @@ class Provider:
         self, key: object, function: AnyFunction, keys: Container[object], own: OwnTypes
     ) -> None:
         inner = innermost(function)
+        check_manager(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
         self.run_kind: Kind = ON_LOOP if getattr(function, MARK, None) == LOOP else HANDLER
@@ -82,7 +91,15 @@ class Provider:
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
         has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
         if not has_parameters:
-            self._refuse_missing(function)
+            try:  # don't follow ``__wrapped__``, because a wrapper may pass arguments of its own
+                signature_of(function, follow_wrapped=False).bind()
+            except TypeError as error:
+                raise SetupError(
+                    f"{self.name}, which provides {type_name(key)}, is called without arguments, "
+                    f"but is {error}: write a def that calls it"
+                ) from None
+            except ValueError:  # a class in C may have no signature
+                pass
         call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
         try:
             self.plan = Plan(call, provided=keys, is_provider=True, own=own)
@@ -90,23 +107,6 @@ class Provider:
             raise SetupError(f"{self.name}, which provides {type_name(key)}: {error}") from None
         self.needs: Sequence[Provider] = ()
         self._parts = key, function, own if self.plan.reads_values else None
-
-    def _refuse_missing(self, function: AnyFunction) -> None:
-        """Raise ``SetupError`` if a class, a partial or another callable object has a required
-        parameter. None is passed to it.
-        """
-        try:
-            # Don't follow ``__wrapped__``, because a wrapper may pass arguments of its own.
-            parameters = parameters_of(function)
-        except (TypeError, ValueError):  # a class in C may have no signature
-            return
-        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        for one in parameters:
-            if one.default is one.empty and one.kind not in variable:
-                raise SetupError(
-                    f"{self.name}, which provides {type_name(self.key)}, is called without "
-                    f"arguments, but requires {one.name!r}: write a def that calls it"
-                )
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -184,8 +184,7 @@ class Providers:
         ``given``: the number of parameters to skip, because the caller passes their values.
         """
         for name, key in provider_keys(function, given, self).items():
-            is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-            with_ = "async with" if is_async else "with"
+            with_ = "async with" if is_async(function) else "with"
             raise SetupError(
                 f"{name_of(function)} can't get a resource as a "
                 f'parameter (handlers, checks, commands and providers can): write "{with_} '
@@ -289,8 +288,9 @@ def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
 
 def check_provider(function: object) -> None:
     """Raise ``SetupError`` if a context manager is passed instead of the function that returns it,
-    because then the resource would be opened only once.
+    because then the resource would be opened only once, and for a function that never makes one.
     """
+    check_manager(function)
     if isinstance(function, ContextDecorator | AsyncContextDecorator):
         raise SetupError(
             "app.provides(...) takes a function that opens the resource for each request: pass the "
