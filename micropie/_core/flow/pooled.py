@@ -29,13 +29,11 @@ from micropie._core.http import (
     State,
     as_response,
 )
-from micropie._core.http.forms import Limits
+from micropie._core.http.forms import DEFAULT_LIMITS, Limits
 from micropie._core.http.headers import Headers
 from micropie._core.http.json import dumps_with
 from micropie._core.http.protocols import RawPairs
 from micropie._core.streams import LoopStream
-
-_DEFAULT_LIMITS = Limits()
 
 # -- in the server's process -----------------------------------------------------------------------
 
@@ -86,7 +84,7 @@ def copied(exchange: Exchange) -> tuple[object, ...]:
         None if body.is_empty else body,
         (*exchange.config.enter_in_pool, *exchange.enter_in_pool),
         dict(exchange.opened_session()) if has_session else {},
-        None if limits == _DEFAULT_LIMITS else limits,
+        None if limits == DEFAULT_LIMITS else limits,
     )
 
 
@@ -192,7 +190,7 @@ class PooledExchange(Exchange):
         self.is_whole, self.body = is_whole, body or ReceivedBody()
         self.enter_in_pool, self.values, self.answer = enter_in_pool, session, AnswerState()
         self.headers = Headers(headers, self.answer.depend_on)
-        self.config: Any = PooledConfig(limits or _DEFAULT_LIMITS)
+        self.config: Any = PooledConfig(limits or DEFAULT_LIMITS)
 
     incoming = property(_refusing(_NO_BODY))
     scope = property(

@@ -28,6 +28,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from micropie._core.http.forms.data import (
+    DEFAULT_LIMITS,
     ITSELF,
     MULTIPART,
     JsonText,
