@@ -376,7 +376,8 @@ def reads_file(read: Callable[..., object], count: int) -> bool:
 
 # How a handler's result is sent. The first row whose function returns True for the result's class
 # decides. "response" means a complete response. The last row is for classes that don't determine
-# how their instances are sent.
+# how their instances are sent. Another way to send one also needs a branch in ``as_response`` or in
+# ``_answer_of_any`` (``flow/http.py``), and in ``openapi/document.py``.
 _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
     ("response", lambda kind: issubclass(kind, (Response, FileReference, EncodedAnswer, *ERRORS))),
     ("html", is_html_type),
