@@ -2,8 +2,10 @@
 
 Open ``redis.py``, ``sqlite.py`` or ``signed_cookie.py`` to change one of the backends;
 ``_core/sessions/store.py`` decides when a session is loaded and saved. For a new backend, add a
-module here, a row to ``names_on_demand`` below, a row to ``docs/sessions.md``, and a name to
-``tests/sessions/conftest.py``, so that all tests of backends run on it.
+module here, its name to ``__all__`` and ``names_on_demand`` below and to ``PROMISED`` in
+``tests/project/test_public_names.py``, a row to ``docs/sessions.md``, a section to
+``docs/reference/sessions.md``, and a name to ``tests/sessions/conftest.py``, so that all tests of
+backends run on it.
 
 The store yields steps to the request flow if the backend may block. A ``Session`` compares its data
 with the loaded data, and only the differences, as ``Changes``, are saved. The backend merges them
