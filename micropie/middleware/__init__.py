@@ -1,8 +1,9 @@
 """Middleware: the base classes for custom middleware, and the middleware that comes with micropie.
 
 Open ``base.py`` to change the base classes, or the module named after a middleware to change that
-middleware. A new middleware is a module here with a class derived from ``FlowMiddleware``, an entry
-in the call of ``names_on_demand`` below, and a section of ``docs/reference/middleware-security.md``
+middleware. A new middleware is a module here with a class derived from ``FlowMiddleware``, its name
+in ``__all__`` and ``names_on_demand`` below and in ``PROMISED`` of
+``tests/project/test_public_names.py``, and a section of ``docs/reference/middleware-security.md``
 or ``docs/reference/middleware-operation.md``.
 """
 
