@@ -151,7 +151,7 @@ def test_a_docstring_explains_every_argument(module: str) -> None:
         ]
         named = [one for one in named if one != "function"]  # the one below a decorator
         missing += [f"{name}({one}=)" for one in named if not re.search(rf"\b{one}\b", said)]
-    assert missing == []
+    assert missing == [], "name each of these arguments in the docstring of its class or function"
 
 
 def test_the_methods_for_extensions_explain_every_argument() -> None:
