@@ -40,12 +40,7 @@ DOCUMENTED = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_documented(name: str) -> None:
-    assert name in DOCUMENTED
-
-
-@pytest.mark.parametrize("name", ["session_backend", "debug", "max_body_size", "body_timeout"])
-def test_common_settings_exist(name: str) -> None:
-    assert name in {*NAMES, *inspect.signature(App.__init__).parameters}
+    assert name in DOCUMENTED, "write a docstring below this field of Settings"
 
 
 def test_a_missing_event_loop_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
