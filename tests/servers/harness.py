@@ -68,6 +68,9 @@ _GRANIAN = "tests.support.granian --port {port} --workers {workers}"
 # only after them.
 HEALTH_CHECK = 60
 
+# Another server is a row here, which all tests with ``KINDS`` then run on, a requirement in
+# pyproject.toml and a section of docs/deploy/each-server.md; what it does differently is listed in
+# docs/servers.md.
 KINDS = {
     "uvicorn": Kind(
         "asgi",
