@@ -400,9 +400,12 @@ class _Listener(threading.Thread):
         """Subscribe to new channels, and unsubscribe from those without subscribers."""
         with self._lock:
             wanted = self._hub.wanted()
+            unused = {name for name in self._changed if name not in wanted}
+            for name in unused:  # whoever has waited for it has left
+                self._joining.pop(name, None)
             changed = self._changed if self._is_connected else wanted
             new = {name for name in changed if name in wanted and name not in self._requested}
-            old = {name for name in changed if name not in wanted and name in self._requested}
+            old = unused & self._requested
             self._is_connected, self._changed = True, set()
             self._requested |= new
             self._requested -= old

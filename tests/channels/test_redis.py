@@ -373,6 +373,25 @@ def test_R57_many_subscribers_that_come_at_once_take_linear_time(
     assert four_times <= 4 * once
 
 
+def test_a_subscriber_that_leaves_before_its_confirmation_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redischannels._Listener, "start", lambda self: None)
+    sent = Future("not sent")
+    sent.settle()
+    monkeypatch.setattr(RedisChannels, "send", lambda *_: sent)
+    channels, connection = RedisChannels("redis://localhost"), MagicMock()
+    listener = channels._listener = redischannels._Listener(channels)
+    for name in ("before the connection", "before the request"):
+        one = channels.subscribe(name)
+        channels.join(one._mailbox, one)
+        assert [*listener._joining] == [name]
+        channels.leave(one._mailbox, one.channels)
+        listener._receive(connection, {"type": "message", "channel": listener._control})
+        assert (listener._joining, listener._requested) == ({}, set())
+    connection.subscribe.assert_not_called()
+
+
 def test_a_late_confirmation_is_ignored(redis_url: str) -> None:
     channels = RedisChannels(redis_url)
     with channels.subscribe("a") as messages:
