@@ -704,7 +704,7 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     simple = iter(
         sorted(
             (one for one in inner if one.schema),
-            key=lambda one: _WIDE.find(f"{[*(one.schema or _STRING).values()][-1]} "),
+            key=lambda one: _BREADTH.get([*(one.schema or _STRING).values()][-1], 0),
         )
     )
     inner = [next(simple) if one.schema else one for one in inner]
@@ -738,8 +738,17 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     return _optional(union) if is_optional else union
 
 
-# The formats or types in the schemas of those simple types that also accept texts of others.
-_WIDE = "date-time string number boolean base64 path "
+# Of those simple types that also accept texts of others, by the formats or types in their schemas:
+# a type is tried after the types with lower numbers.
+_BREADTH: Mapping[object, int] = {
+    "date-time": 1,
+    "time": 2,
+    "string": 3,
+    "number": 4,
+    "boolean": 5,
+    "base64": 6,
+    "path": 7,
+}
 
 
 def takes_any_text(converter: Converter) -> bool:
