@@ -67,6 +67,9 @@ Match: TypeAlias = tuple[Any, Any]
 values that a filter of the program has yet to make.
 """
 
+# A filter is called with the text after its name in a rule: "[a-z]+" for "<name:re:[a-z]+>", None
+# for "<name:path>". It returns a regular expression, a function that converts the matched text (or
+# None), and a function that converts a value for a URL (or None).
 Filter: TypeAlias = Callable[
     [str | None], tuple[str, Converter | None, Callable[[Any], str] | None]
 ]
