@@ -486,7 +486,7 @@ def test_the_end_of_the_handler_ends_the_subscription(backend: str, is_slow: boo
 
 
 class Slow(Channels):
-    """Redis confirms a subscription later: when it is told to."""
+    """Redis confirms a subscription only when the test lets it."""
 
     def __init__(self) -> None:
         super().__init__()
