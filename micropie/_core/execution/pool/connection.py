@@ -28,7 +28,7 @@ from micropie._core.execution.placement import NamedFunction
 from micropie._core.execution.pool.remote import UNREADABLE, PoolMessage, unpickled
 
 # Bytes. The pieces of a smaller message are joined, because one system call is faster.
-_LARGE = 256 * 1024
+_LARGE = 64 * 1024
 
 # Bytes that are received at once, if a message doesn't need more. They may be several messages.
 _AT_ONCE = 64 * 1024
