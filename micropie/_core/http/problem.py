@@ -17,7 +17,7 @@ from micropie._core.errors import (
 )
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
-from micropie._core.http.headers import KnownHead, cached_if_short, choose_type
+from micropie._core.http.headers import KnownHead, NameTable, cached_if_short, choose_type
 from micropie._core.http.request import Request
 from micropie._core.http.response import HTML, TEXT, Answer, Response, encode
 
@@ -29,26 +29,9 @@ _VARY = "vary", "Accept"
 # schema is in ``openapi/schemas.py``.
 _OF_ERROR = ("parameter", "source", "expected", "path", "field")
 
-# The page has no styles, because a strict Content-Security-Policy would block them.
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<meta name="color-scheme" content="light dark">
-<main>
-<h1>{title}</h1>
-<p>"""
-
-
 # Cached, because most sentences are sent again and again. Not for text that is HTML already, which
 # equals other text of the same characters.
-_escaped = cached_if_short(256)(escape)
-
-
-@lru_cache(maxsize=256)  # enough for a few statuses in a few languages
-def _page_head(title: str) -> str:
-    return _PAGE.format(title=escape(title))
+_ESCAPED: NameTable[str, str] = NameTable(escape, 256)
 
 
 def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response:
@@ -157,13 +140,26 @@ def _wanted_of(accept: str) -> str:
 
 def _page(error: HTTPError, title: str, message: str) -> str:
     title = f"{error.status} {title}"
-    if message == title:
-        message = ""
-    else:
-        message = _escaped(message) if type(message) in SENTENCES else escape(message)
     if isinstance(error, BindingError):  # one line for each field of the form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
-    return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"
+    elif message == title:
+        message = ""
+    else:
+        message = _ESCAPED[message] if type(message) in SENTENCES else escape(message)
+    title = _ESCAPED[title]
+    # no styles, because a strict Content-Security-Policy would block them
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<meta name="color-scheme" content="light dark">
+<main>
+<h1>{title}</h1>
+<p>{message}</p>
+</main>
+</html>
+"""
 
 
 def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
