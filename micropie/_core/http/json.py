@@ -416,6 +416,8 @@ def link_text(value: object) -> str:
     """Return a value as text for a link. Raises ``ValueError`` for an object without a text of its
     own: its ``str`` would be an address in memory, show all its fields, or hide a secret.
     """
+    if type(value) is str or type(value) is int:
+        return str(value)
     has_text = isinstance(value, str | int | float) or type(value).__str__ is not object.__str__
     if not has_text or hasattr(value, "model_dump") or hasattr(value, "get_secret_value"):
         raise ValueError(

@@ -103,15 +103,14 @@ def _read(
     field = rooted(field)
     if isinstance(node, list) and field.is_json_text:
         return _read_texts(field, node, own)
-    is_json = isinstance(node, list) and all(isinstance(one, JsonText) for one in node)
-    if isinstance(node, list) and is_json and _takes_json(field, own):
+    if isinstance(node, list) and {*map(type, node)} == {JsonText} and _takes_json(field, own):
         try:
             return json_in(node, field.elements is not None, Decimal in kinds_in(field.hint))
         except ValueError as error:
             raise FormError(path, str(error).removesuffix(".")) from None
     if node is not None and field.elements is not None:
         return _read_rows(*field.elements, node, own, path, is_form)
-    if isinstance(node, Mapping):
+    if isinstance(node, dict):
         if field.members:
             return document_of(field.members, node, own, is_form, path)
         inner = field.values
@@ -154,7 +153,7 @@ def _read_rows(
     is_form: bool,
 ) -> list[object]:
     fields = chain(first, repeat(rest))
-    if isinstance(node, Mapping):
+    if isinstance(node, dict):
         if any(isinstance(one, str) and one not in _OF_CONTROLS for one in node):
             # their order would be unknown
             inner = [f".{one.name}" for kind in next(fields).members for one in fields_of(kind)]
@@ -205,9 +204,9 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
     ``has_lists``: whether to return a list instead of a dict if the names of all inner fields are
     numbers.
     """
-    if isinstance(node, Mapping):
+    if isinstance(node, dict):
         node = node.get(ITSELF, node)
-    if not isinstance(node, Mapping):
+    if not isinstance(node, dict):
         return node[0] if len(node) == 1 else node
     if has_lists and all(isinstance(name, int) for name in node):
         return [values_of(one, has_lists) for one in rows(node)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from itertools import chain, repeat
 from operator import is_
 from typing import Any, NamedTuple, TypeAlias, Union, get_args, get_origin
@@ -191,9 +192,13 @@ class Reading:
         def lenient(
             converts: Sequence[Callable[[Any], object]], problem: str
         ) -> Callable[[object], object]:
+            fit, *others = converts
+            if others:
+                fit = partial(first_that_fits, converts)
+
             def read(value: object) -> object:
                 try:
-                    made = first_that_fits(converts, value)
+                    made = fit(value)
                     return made.value if isinstance(made, Enum) and not is_literal else made
                 except ValueError:
                     if problem:

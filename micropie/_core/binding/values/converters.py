@@ -174,7 +174,7 @@ class OwnTypes(NamedTuple):
         """
         if isinstance(value, enum.Enum):
             return url_text(self.sent(value))
-        is_read = any(one in self.decoders for one in type(value).__mro__)
+        is_read = self.decoders and any(one in self.decoders for one in type(value).__mro__)
         return self.sent(value) if is_read else value
 
     def sent(self, value: object) -> object:
