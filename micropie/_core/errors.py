@@ -449,6 +449,9 @@ def is_generator(function: object) -> bool:
     ``@contextmanager`` made of one. No line of the function has run by then, and both count as
     true.
     """
+    code = getattr(function, "__code__", None)
+    if isinstance(code, CodeType) and not hasattr(function, "__wrapped__"):
+        return bool(code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))
     return any(
         has_yield(one) or makes_context_manager(one) for one in (function, type(function).__call__)
     )

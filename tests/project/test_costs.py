@@ -83,6 +83,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "405": (52, 55),  # an error asks whether its sentence is HTML already
     "400": (48, 78),
     "redirect": (42, 72),
+    "after response": (66, 129),
     # under WSGI, one task awaits all async parts of a request with async hooks, and has to be told
     # the end; it takes a quarter less time than a task for each part, and more if it has to wait
     "hooks": (61, 275),
@@ -128,6 +129,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "404": (930, 760),
     "405": (1110, 1010),
     "400": (940, 1240),  # its page is written in one place, with a call less
+    "after response": (920, 1630),
     "redirect": (760, 1100),  # a location that is no str is refused where it is raised
     "hooks": (1170, 3880),
     "error handler": (2250, 3070),
@@ -146,6 +148,7 @@ MOUNTED = ("mounted Flask", "mounted ASGI")
 # These wait several times, and on a busy machine a timer may end meanwhile: seldom where calls are
 # counted, and often where instructions are, which takes fifty times as long.
 WAITING = {
+    "after response",
     "hooks",
     "error handler",
     "10 chunks def",
@@ -309,6 +312,14 @@ class Site(App):
     async def page(self) -> str:
         return self.render("page.html", items=[f"item {number}" for number in range(20)])
 
+    async def mail(self) -> str:
+        self.request.after_response(self.send, "bob")
+        return "sent"
+
+    @staticmethod
+    async def send(name: str) -> None:
+        pass
+
     async def moved(self) -> Redirect:
         return Redirect("/plain")
 
@@ -443,6 +454,7 @@ def ways(folder: Path) -> dict[str, Way]:
         "405": Way(site, "/users/7/posts/abc", "DELETE", status=405),
         "400": Way(site, "/bad", status=400),
         "redirect": Way(site, "/moved", status=303),
+        "after response": Way(site, "/mail"),
         "hooks": Way(hooked, "/plain"),
         "error handler": Way(failing, "/fail", status=500),
         "10 chunks": Way(site, "/ready"),
