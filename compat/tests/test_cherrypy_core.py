@@ -1313,6 +1313,50 @@ def test_errors_and_accesses_are_logged(
     assert app.log.error_file == ""
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "logged"),
+    [
+        ("GET", "/", "200 -"),
+        ("GET", "/?text=pie", "200 3"),
+        ("HEAD", "/?text=pie", "200 3"),
+        ("HEAD", "/", "200 -"),
+        ("GET", "/?status=204&text=pie", "204 -"),
+        ("GET", "/?status=304&text=pie", "304 -"),
+        ("GET", "/?status=404", "404 -"),
+        ("GET", "/?stated=0", "200 0"),
+        ("GET", "/?stream=yes&text=pie", "200 -"),
+        ("GET", "/empty.txt", "200 -"),
+        ("GET", "/short.txt", "200 3"),
+        ("HEAD", "/short.txt", "200 3"),
+    ],
+)
+def test_the_access_log_has_the_size_of_the_body(
+    cherrypy: Any, serve: Serve, tmp_path: Path, method: str, path: str, logged: str
+) -> None:
+    """An empty body's size is "-", unless the program has set the Content-Length itself."""
+
+    def index(text: str = "", status: int = 200, stated: str = "", stream: str = "") -> bytes:
+        cherrypy.response.status = int(status)
+        cherrypy.response.stream = bool(stream)
+        if stated:
+            cherrypy.response.headers.update(
+                {"Content-Type": "image/png", "Content-Length": stated}
+            )
+        return text.encode()
+
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "short.txt").write_text("pie")
+    log = tmp_path / "access.log"
+    config = {
+        "log.access_file": str(log),
+        "tools.staticdir.on": True,
+        "tools.staticdir.dir": str(tmp_path),
+    }
+    client = serve(cherrypy.Application(page(cherrypy, index), "", {"/": config}))
+    client.request(method, path)
+    assert f' HTTP/1.1" {logged} "' in log.read_text()
+
+
 @pytest.mark.parametrize("first", [["a"], []])
 def test_a_stream_that_fails_is_logged_as_an_error(
     first: list[str], cherrypy: Any, serve_root: Serve, tmp_path: Path

@@ -85,7 +85,7 @@ class LogManager:
             "t": self.time(),
             "r": request.request_line,
             "s": status,
-            "b": str(response.headers.get("Content-Length", "")) or "-",
+            "b": response.headers.get("Content-Length") or "-",
             "f": request.headers.get("Referer", ""),
             "a": request.headers.get("User-Agent", ""),
             "o": request.headers.get("Host", "-"),

@@ -174,11 +174,11 @@ def serve_fileobj(
         headers.pop("Content-Length", None)  # it isn't known before the object is read
     elif chunks is body:
         position = fileobj.tell() if hasattr(fileobj, "tell") else 0
-        headers["Content-Length"] = str(max(size - position, 0))
+        headers["Content-Length"] = max(size - position, 0)
     is_plain = isinstance(fileobj, BufferedReader | BufferedRandom | FileIO)
     serving.response.body = body = (FilePart if is_plain else ServedChunks).of(body, chunks)
     if is_plain and "Content-Length" in headers:
-        body.length = int(headers["Content-Length"])
+        body.length = headers["Content-Length"]
     return body
 
 
@@ -202,7 +202,7 @@ def _send_file(file: FileIO, path: str, size: int, ranges: Ranges | None) -> byt
     if ranges is not None:
         _set_partial(start, stop, size)
     length = stop - start
-    response.headers["Content-Length"] = str(length)
+    response.headers["Content-Length"] = length
     part = FileRange(file, path, size, start, length)
     native = current.get(None)
     if native is None or length <= SMALL[native._exchange.sends_files]:
@@ -269,7 +269,7 @@ def _set_partial(start: int, stop: int, size: int) -> None:
     response = serving.response
     response.status = "206 Partial Content"
     response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    response.headers["Content-Length"] = str(stop - start)
+    response.headers["Content-Length"] = stop - start
 
 
 def _parts(
