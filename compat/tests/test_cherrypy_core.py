@@ -308,6 +308,43 @@ def test_the_server_s_body_limit_applies(
     assert client.post("/both", data={"a": "x" * 80}).status_code == 413
 
 
+def test_the_body_limit_applies_however_the_body_is_read(
+    serve_our_page: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours.server, "max_request_body_size", 10)
+    readers = {
+        "rfile": lambda: ours.request.rfile.read(),
+        "fp": lambda: ours.request.body.fp.read(),
+        "body": lambda: ours.request.body.read(),
+    }
+    client = serve_our_page(lambda name: readers[name](), request__process_request_body=False)
+    for name in readers:
+        assert client.post(f"/{name}", content=b"x" * 10).content == b"x" * 10
+        assert client.post(f"/{name}", content=b"x" * 11).status_code == 413
+        # in chunks, without a length
+        assert client.post(f"/{name}", content=iter([b"x" * 5] * 2)).content == b"x" * 10
+        assert client.post(f"/{name}", content=iter([b"x" * 6] * 2)).status_code == 413
+
+
+@pytest.mark.parametrize(("limit", "status"), [(10, 413), (30, 200), (0, 200), (None, 200)])
+def test_an_external_server_has_the_body_limit_of_the_program_s_own_server(
+    serve_our_page: Serve, monkeypatch: pytest.MonkeyPatch, limit: int | None, status: int
+) -> None:
+    monkeypatch.setattr(ours.server, "max_request_body_size", 5)
+    own: Any = ours._cpserver.Server(ours.engine)
+    own.max_request_body_size = limit
+    own.subscribe()
+    client = serve_our_page(lambda: ours.request.rfile.read(), request__process_request_body=False)
+    try:
+        assert client.post("/", content=b"x" * 20).status_code == 413
+        ours.server.unsubscribe()
+        assert client.post("/", content=b"x" * 20).status_code == status
+    finally:
+        own.unsubscribe()
+    assert client.post("/", content=b"x" * 20).status_code == 413
+    ours.server.subscribe()
+
+
 def upload(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, dict[str, str]]:
     body = b""
     for name, filename, data in parts:

@@ -88,6 +88,44 @@ def test_a_server_starts_and_stops_with_its_bus(bus: Bus, server: Server) -> Non
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize("name", ["uvicorn", "waitress", "wsgiref"])
+def test_each_server_of_a_program_has_a_body_limit_of_its_own(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cherrypy.engine, "serves_itself", False)  # undoes what starting sets
+
+    class Echo:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            return ",".join(values)
+
+    app = cherrypy.Application(Echo(), "")
+    servers = [Server(cherrypy.engine) for _ in range(2)]
+    found = []
+    for server, limit in zip(servers, (10, 40), strict=True):
+        server.application, server.instance, server.socket_port = app, name, 0
+        server.max_request_body_size = limit
+        server.subscribe()
+        server.start()
+    try:
+        for server in servers:
+            for size in (8, 38, 39):
+                url = f"http://127.0.0.1:{server.bound_addr[1]}/"
+                try:
+                    with urlopen(url, b"a=" + b"x" * size, timeout=PATIENCE) as answer:
+                        found.append(answer.status)
+                except HTTPError as error:
+                    found.append(error.code)
+                    error.close()
+    finally:
+        for server in servers:
+            server.unsubscribe()
+            server.stop()
+        app.wsgi_shutdown()
+    assert found == [200, 413, 413, 200, 200, 413]
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["waitress", "wsgiref"])
 def test_servers_are_found_by_name(server: Server, name: str) -> None:
     server.instance = name

@@ -5,7 +5,6 @@ body as a file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from io import BufferedReader, BytesIO
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -81,13 +80,25 @@ def own_environ(exchange: Exchange) -> Environ:
     return environ
 
 
-def body_of(exchange: Exchange) -> BufferedReader:
+def body_of(exchange: Exchange, check: Callable[[int], object] = abs) -> BufferedReader:
     """Return the body as a file. Each read waits until enough bytes have arrived.
 
     A hook may get this file before the body has been received, and a handler may read from it
     later.
+
+    ``check``: called with the number of bytes that have arrived; may raise an error.
     """
-    return BufferedReader(RawBody(partial(next, _pieces(exchange), b"")))
+    size = 0
+
+    def pull() -> bytes:
+        nonlocal size
+        piece = next(pieces, b"")
+        size += len(piece)
+        check(size)
+        return piece
+
+    pieces = _pieces(exchange)
+    return BufferedReader(RawBody(pull))
 
 
 def _pieces(exchange: Exchange) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from tempfile import TemporaryFile
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 from weakref import proxy
 
@@ -292,8 +292,6 @@ class RequestBody(Entity):
     bufsize = 8 * 1024
     default_content_type = ""
     maxbytes: int | None = None
-    server_limit: ClassVar[Callable[[], int]] = staticmethod(lambda: 0)
-    """A function that returns ``server.max_request_body_size`` in bytes; 0 means no limit."""
 
     def __init__(self, request: Any) -> None:
         self._request = proxy(request)  # a weak reference, because the request refers to its body
@@ -304,7 +302,7 @@ class RequestBody(Entity):
 
     @lazy
     def fp(self) -> Any:
-        """The body as a file without a size limit. ``reader`` replaces it with a limited file."""
+        """The body as a file without the limit ``maxbytes``, which ``reader`` adds."""
         return self._request.rfile
 
     @lazy
@@ -320,12 +318,9 @@ class RequestBody(Entity):
 
     @property
     def reader(self) -> BodyReader:
-        """The body as a file. Reading more than ``maxbytes`` or ``server_limit``, whichever is
-        smaller, raises ``HTTPError`` 413.
-        """
+        """The body as a file. Reading more than ``maxbytes`` raises ``HTTPError`` 413."""
         if not isinstance(self.fp, BodyReader):
-            limit, most = self.maxbytes, type(self).server_limit()
-            self.fp = BodyReader(self.fp, min(limit, most) if limit and most else limit or most)
+            self.fp = BodyReader(self.fp, self.maxbytes)
         return self.fp
 
     def process(self) -> None:

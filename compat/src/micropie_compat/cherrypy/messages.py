@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from http.cookies import CookieError, Morsel, SimpleCookie
 from io import BytesIO
+from math import inf
 from typing import IO, Any, ClassVar
 
 from micropie import Request as NativeRequest
@@ -231,6 +232,11 @@ _ENDING = re.compile(r"""[^!-~]|["\[\]\\]""")
 class ServedRequest(Request):
     """A request that a client has sent."""
 
+    micropie_limit_of: ClassVar[Callable[[Any], int]]
+    """A function that returns the ``max_request_body_size`` in bytes of the server that has
+    received a request; 0 means no limit. It is set by ``program.py``.
+    """
+
     @classmethod
     def begin(cls, native: NativeExchange, app: Any, path: str) -> Any:
         """Return the request that ``native`` is for CherryPy's handlers."""
@@ -389,9 +395,15 @@ class ServedRequest(Request):
 
     @lazy
     def rfile(self) -> IO[bytes]:
-        """The body as a file."""
-        received = self.native.body.so_far
-        return body_of(self.native) if received is None else BytesIO(received)
+        """The body as a file. Raises ``HTTPError`` 413 if it is longer than the server allows."""
+        received, most = self.native.body.so_far, type(self).micropie_limit_of(self) or inf
+
+        def check(size: int) -> None:
+            if size > most:
+                raise HTTPError(413)
+
+        check((self.native.framing[2] or 0) if received is None else len(received))
+        return body_of(self.native, check) if received is None else BytesIO(received)
 
     @lazy
     def body(self) -> RequestBody:

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from micropie_compat.cherrypy._cpserver import Server
-from micropie_compat.cherrypy.body import RequestBody
 from micropie_compat.cherrypy.config import Source
 from micropie_compat.cherrypy.config import config as global_config
 from micropie_compat.cherrypy.config import files as config_files
 from micropie_compat.cherrypy.log import log
+from micropie_compat.cherrypy.messages import ServedRequest
 from micropie_compat.cherrypy.process.plugins import Autoreloader, SignalHandler, ThreadManager
 from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.tree import Application, tree
@@ -36,7 +36,21 @@ Server.application = tree
 server: Server = Server(engine)
 server.subscribe()
 servers: dict[str, Server] = {}
-RequestBody.server_limit = staticmethod(lambda: server.max_request_body_size)
+
+
+def _limit_of(request: Any) -> int:
+    """See ``ServedRequest.micropie_limit_of``. An external server has the limit of ``server``, or
+    of the program's own ``Server`` if only that is subscribed.
+    """
+    listeners = [getattr(start, "__self__", None) for start in [*engine.listeners["start"]]]
+    subscribed = [one for one in listeners if isinstance(one, Server)]
+    at_port = [one for one in subscribed if one.bound_addr[1] == request.local.port]
+    candidates = at_port or subscribed
+    received_by = server if server in candidates else [*candidates, server][0]
+    return received_by.max_request_body_size or 0
+
+
+ServedRequest.micropie_limit_of = staticmethod(_limit_of)
 bases.append(server.base)
 
 # Setting ``checker.on`` in the configuration has no effect. ``micropie check --from cherrypy``
