@@ -232,6 +232,71 @@ def test_a_tool_of_a_program_may_have_any_methods(cherrypy: Any, serve: Serve) -
     assert called == ["callable", "wrapper"]
 
 
+def test_tools_may_override_their_set_up(cherrypy: Any, serve: Serve) -> None:
+    """A tool may have its own ``__init__``, which need not call that of ``Tool``."""
+    seen: list[Any] = []
+
+    class Whole(cherrypy.Tool):
+        """A tool whose function is a method."""
+
+        def __init__(self) -> None:
+            self._name, self._point, self._priority = None, "before_handler", 20
+
+        def callable(self, text: str = "none") -> None:
+            seen.append(f"whole {text}")
+
+    class Listing(cherrypy.Tool):
+        def __init__(self, *names: str) -> None:
+            self.names = names
+            super().__init__("before_handler", self.callable, priority=10)
+
+        def callable(self, **options: str) -> None:
+            seen.append(options)
+
+        def _setargs(self) -> None:
+            seen.append("listed")
+            for name in self.names:
+                setattr(self, name, name.upper())
+
+    class Wrapper(cherrypy._cptools.HandlerWrapperTool):
+        def __init__(self) -> None:
+            super().__init__(self.wrap, "before_handler")
+
+        def _setargs(self) -> None:
+            seen.append("never")
+
+        def wrap(self, handler: Callable[..., str], *args: Any, **values: Any) -> str:
+            return f"<{handler(*args, **values)}>"
+
+    config: dict[str, Any] = {f"mine.{name}.on": True for name in ("whole", "listing", "wrapper")}
+    config.update({"mine.whole.text": "a", "mine.listing.deep": "b"})
+    app = cherrypy.Application(page(cherrypy, lambda: "x"), "", {"/": config})
+    app.toolboxes["mine"] = box = cherrypy._cptools.Toolbox("mine")
+    box.whole, box.listing, box.wrapper = Whole(), Listing("deep"), Wrapper()
+    assert (box.listing.deep, box.listing._name, box.whole.namespace) == ("DEEP", "listing", "mine")
+    assert "a tool whose function" in str(box.whole.__doc__).lower()
+    assert serve(app).get("/").text == "<x>"
+    assert seen == ["listed", {"deep": "b"}, "whole a"]
+
+
+def test_a_tool_has_an_attribute_for_each_parameter(cherrypy: Any) -> None:
+    class Callable:
+        """A callable object."""
+
+        def __call__(self, other: int) -> None: ...
+
+    def function(one: int, two: int = 2, *rest: int, three: int = 3, **more: int) -> None:
+        four = one
+        assert four
+
+    tool = cherrypy.Tool("before_handler", function)
+    assert (tool.one, tool.two) == (None, None)
+    assert not {"rest", "three", "more", "four"} & {*dir(tool)}
+    assert cherrypy.Tool("before_handler", Callable()).other is None
+    assert cherrypy.Tool("before_handler", None).callable is None
+    assert cherrypy.tools.staticdir.index is None
+
+
 def test_a_tool_decorates_a_class(cherrypy: Any, serve_root: Serve) -> None:
     @cherrypy.tools.response_headers(headers=[("X-A", "1")])
     class Root:

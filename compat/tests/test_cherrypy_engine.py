@@ -180,9 +180,6 @@ def test_an_unavailable_address_raises_an_error(server: Server) -> None:
     other.socket_port = server.bound_addr[1]
     with pytest.raises(OSError, match=r"cherrypy\.server: can't listen on 127\.0\.0\.1"):
         other.start()
-    other.socket_port = 65536
-    with pytest.raises(OSError, match="a number from 0 to 65535, not 65536"):
-        other.start()
     other.socket_port, other.ssl_private_key = 0, "/key.pem"
     with pytest.raises(OSError, match="both files: ssl_certificate and ssl_private_key"):
         other.start()

@@ -73,8 +73,6 @@ class BackgroundServer:
         self.name = _choose(options)
         if options.certificate is None and options.key is not None:
             raise _refusal("https needs both files: ssl_certificate and ssl_private_key")
-        if not 0 <= options.port <= 65535:
-            raise _refusal(f"a port must be a number from 0 to 65535, not {options.port}")
         for file in (options.certificate, options.key):
             if file is not None and not Path(file).is_file():
                 raise _refusal(f"there is no certificate or key file {file!r}")

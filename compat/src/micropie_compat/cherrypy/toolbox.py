@@ -47,6 +47,14 @@ class Tool:
         self._name = name
         self._priority = priority
         self.__doc__ = getattr(callable, "__doc__", None)
+        self._setargs()
+
+    def _setargs(self) -> None:
+        """Set an attribute for each parameter of the tool's function. Programs override this."""
+        call = getattr(self.callable, "__call__", None)  # noqa: B004 - its code is needed
+        code = getattr(self.callable, "__code__", None) or getattr(call, "__code__", None)
+        for name in code.co_varnames[: code.co_argcount] if code else ():
+            setattr(self, name, None)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in ("callable", "_point", "_priority"):
@@ -148,7 +156,8 @@ class HandlerWrapperTool(Tool):
         name: str | None = None,
         priority: int = 50,
     ) -> None:
-        super().__init__(point, self.callable, name, priority)
+        # Like CherryPy's, this doesn't call ``_setargs``.
+        self._point, self._name, self._priority = point, name, priority
         self.newhandler = newhandler
 
     def callable(self, *args: object, **kwargs: object) -> None:
