@@ -4,6 +4,7 @@ each test as well.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
@@ -66,3 +67,35 @@ def test_a_handler_may_return_the_original_s_file_wrapper(bottle: Any, clients: 
     app = bottle.Bottle()
     app.route("/", callback=lambda: bottle.WSGIFileWrapper(BytesIO(b"abc"), 2))
     assert [client.get("/").content for client in clients(app)] == [b"abc"] * len(clients(app))
+
+
+def test_a_program_may_set_the_line_of_a_status(
+    bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(bottle._HTTP_STATUS_LINES, 429, "429 Slow down")
+    monkeypatch.setitem(bottle._HTTP_STATUS_LINES, 499, "499 Client closed")
+    app = bottle.Bottle()
+
+    @app.get("/set/<status:int>")
+    def set_status(status: int) -> str:
+        bottle.response.status = status
+        return str(bottle.response.status_line)
+
+    @app.get("/raised/<status:int>")
+    def raised(status: int) -> None:
+        bottle.abort(status)
+
+    app.route("/returned", callback=lambda: bottle.HTTPResponse("x", HTTPStatus.TOO_MANY_REQUESTS))
+    for number, client in enumerate(clients(app)):  # the first one by WSGI
+        for path, line in (
+            ("/set/429", "429 Slow down"),
+            ("/set/499", "499 Client closed"),
+            ("/set/498", "498 Unknown"),
+            ("/set/404", "404 Not Found"),
+            ("/raised/499", "499 Client closed"),
+            ("/returned", "429 Slow down"),
+        ):
+            response = client.get(path)
+            assert response.status_code == int(line[:3])
+            assert response.text == line or not path.startswith("/set")
+            assert number or response.reason_phrase == line[4:]

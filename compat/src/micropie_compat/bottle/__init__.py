@@ -61,6 +61,7 @@ from micropie_compat.bottle.requests import (
 from micropie_compat.bottle.resources import ResourceManager
 from micropie_compat.bottle.responses import (
     HTTP_CODES,
+    STATUS_LINES,
     BaseResponse,
     HTTPError,
     HTTPResponse,
@@ -219,6 +220,7 @@ __version__ = "0.13.4"
 # Bottle's values, because some programs display them
 __author__, __license__ = "Marcel Hellkamp", "MIT"
 
+_HTTP_STATUS_LINES = STATUS_LINES
 app = apps = default_app
 local = threading.local()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from micropie_compat.bottle.exchange import Exchange, to_response
-from micropie_compat.bottle.responses import HTTP_CODES
+from micropie_compat.bottle.responses import STATUS_LINES
 from micropie_compat.carrier import Answer
 from micropie_compat.core import EncodedAnswer
 from micropie_compat.environs import WSGIApplication
@@ -62,7 +62,7 @@ class Step:
             if isinstance(answer, EncodedAnswer)
             else getattr(answer, "status", 200 if self._failure is None else 500)
         )
-        self.line = f"{int(status)} {HTTP_CODES.get(int(status), 'Unknown')}"
+        self.line = STATUS_LINES.get(status) or f"{int(status)} Unknown"
         start_response(self.line, [])
         return [_BODY]
 

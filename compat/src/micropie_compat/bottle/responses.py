@@ -23,6 +23,8 @@ from micropie_compat.bottle.state import BottleException, current_exchange, is_n
 from micropie_compat.results import close_if_closable, words
 
 HTTP_CODES: dict[int, str] = {**responses, 418: "I'm a teapot"}
+STATUS_LINES: dict[int, str] = {code: f"{code} {reason}" for code, reason in HTTP_CODES.items()}
+"""Bottle's ``_HTTP_STATUS_LINES``, in which programs set their own."""
 
 HTML = "text/html; charset=UTF-8"
 
@@ -141,7 +143,7 @@ class BaseResponse:
     @status.setter
     def status(self, status: int | str) -> None:
         if isinstance(status, int):
-            code, line = int(status), f"{int(status)} {HTTP_CODES.get(status, 'Unknown')}"
+            code, line = int(status), STATUS_LINES.get(status) or f"{int(status)} Unknown"
         else:
             line = header_value(status).strip()
             number, _, reason = line.partition(" ")
