@@ -229,7 +229,8 @@ def test_the_log_tools_log_errors(serve_our_page: Serve, caplog: pytest.LogCaptu
     assert "LookupError: lost" in caplog.text
     assert "X-A: '1'" in caplog.text
     assert "secret" not in caplog.text
-    assert "Request Hooks:" in caplog.text
+    assert "] HTTP \nRequest Headers:\n  Host: " in caplog.text
+    assert "] HTTP \nRequest Hooks for http://testserver/:\n    " in caplog.text
 
 
 # -- log-ins ---------------------------------------------------------------------------------------

@@ -365,12 +365,12 @@ def log_request_headers(debug: bool = False) -> None:
         )
         for name, value in serving.request.headers.items()
     ]
-    log("\n".join(["Request Headers:", *lines]), "HTTP")
+    log("\n".join(["\nRequest Headers:", *lines]), "HTTP")
 
 
 def log_hooks(debug: bool = False) -> None:
     """The tool ``log_hooks``: log the request's hooks."""
-    lines = ["Request Hooks:"]
+    lines = [f"\nRequest Hooks for {make_url()}:"]
     for point, hooks in serving.request.hooks.items():
         lines += [f"    {point}:", *(f"        {hook!r}" for hook in sorted(hooks))]
     log("\n".join(lines), "HTTP")
