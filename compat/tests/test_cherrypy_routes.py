@@ -282,6 +282,21 @@ def test_a_result_in_another_encoding_can_be_read(serve_our_root: Serve) -> None
     assert called(client, "/rpc/", content) == ("text/xml;charset=utf-8", ((["é€"],), None))
 
 
+def test_hooks_find_the_length_of_a_result(cherrypy: Any, serve_root: Serve) -> None:
+    lengths: list[int | None] = []
+
+    def note() -> None:
+        lengths.append(cherrypy.response.headers.get("Content-Length"))
+
+    hooks = {"hooks.on_end_resource": note, "hooks.after_error_response": note}
+    client = serve_root(calls(cherrypy), {"/": hooks})
+    headers = {"Content-Type": "text/xml"}
+    for name in ("echo", "nothing"):
+        content = dumps(("a",), name).encode()
+        found = client.post("/rpc/", content=content, headers=headers).content
+        assert lengths.pop() == len(found)
+
+
 def test_a_body_that_declares_entities_calls_nothing(serve_our_root: Serve) -> None:
     declared = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "y">]>'
     content = declared + dumps(("a",), "echo").replace("<?xml version='1.0'?>", "")

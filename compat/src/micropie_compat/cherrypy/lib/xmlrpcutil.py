@@ -49,9 +49,9 @@ def respond(body: object, encoding: str = "utf-8", allow_none: bool = False) -> 
     # Clients take another status than 200 for an error of the protocol, even with a ``Fault``.
     response = serving.response
     response.status = 200
-    response.body = text.encode()
+    response.body = data = text.encode()
     response.headers["Content-Type"] = "text/xml"
-    response.headers["Content-Length"] = len(response.body)
+    response.headers["Content-Length"] = len(data)
 
 
 def on_error(*args: object, **kwargs: object) -> None:
