@@ -476,30 +476,43 @@ print(signal.getsignal(signal.SIGTERM) == before)
 
 
 @pytest.mark.processes
-def test_sighup_restarts_a_process_without_a_terminal(tmp_path: Path) -> None:
-    script = """
+@pytest.mark.parametrize("is_daemon", [True, False])
+def test_sighup_restarts_a_daemon_only(tmp_path: Path, is_daemon: bool) -> None:
+    script = f"""
 if os.path.exists("marker"):
     sys.exit("again")
 open("marker", "w").close()
-plugins.SignalHandler(bus).subscribe()
+handler = plugins.SignalHandler(bus)
+if {is_daemon} and (child := os.fork()):
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+handler.subscribe()
 bus.start()
 signal.raise_signal(signal.SIGHUP)
 bus.block()
 """
     done = run(tmp_path, script, stdin=subprocess.DEVNULL, cwd=tmp_path)
-    assert (done.stderr, done.returncode) == ("again\n", 1)
+    assert (done.stderr, done.returncode) == (("again\n", 1) if is_daemon else ("", 0))
+    words = "while daemonized. Restarting" if is_daemon else "but not daemonized. Exiting"
+    assert f"SIGHUP caught {words}.\n" in done.stdout
 
 
+@pytest.mark.parametrize(("has_terminal", "state"), [(False, "STARTED"), (True, "EXITING")])
 def test_sighup_exits_a_process_with_a_terminal(
-    our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    process: Process,
+    bus: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    has_terminal: bool,
+    state: str,
 ) -> None:
-    lines = logged(our_bus)
+    handler = process.plugins.SignalHandler(bus)
+    monkeypatch.setattr(bus, "restart", bus.start)
     with (tmp_path / "input").open("w") as opened:
         monkeypatch.setattr("sys.stdin", opened)
-        monkeypatch.setattr("os.isatty", lambda descriptor: descriptor == opened.fileno())
-        plugins.SignalHandler(our_bus).handle_SIGHUP()
-    assert "Exiting" in lines[0]
-    assert our_bus.state is wspbus.states.EXITING
+        monkeypatch.setattr("os.isatty", lambda descriptor: has_terminal)
+        monkeypatch.setattr("os.getpid", lambda: 1)
+        handler.handle_SIGHUP()
+    assert bus.state is getattr(process.wspbus.states, state)
 
 
 def test_signals_can_be_given_by_name_and_number(our_bus: wspbus.Bus) -> None:

@@ -245,8 +245,8 @@ class ThreadManager(SimplePlugin):
 
 
 class SignalHandler:
-    """Publishes signals on channels with their names: SIGTERM exits the bus, SIGHUP restarts it (or
-    exits it if there is a terminal), SIGUSR1 calls ``graceful``.
+    """Publishes signals on channels with their names: SIGTERM exits the bus, SIGHUP restarts that
+    of a daemon (and exits any other), SIGUSR1 calls ``graceful``.
 
     ``handlers``: a dict with the function to subscribe for each signal's name.
     """
@@ -258,6 +258,7 @@ class SignalHandler:
         self.bus = bus
         self.handlers = {"SIGTERM": bus.exit, "SIGHUP": self.handle_SIGHUP, "SIGUSR1": bus.graceful}
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+        self._process = os.getpid()
 
     def subscribe(self) -> None:
         """Install the signal handlers. Signals that the system doesn't have are skipped; outside
@@ -292,10 +293,10 @@ class SignalHandler:
         self.bus.publish(name)
 
     def handle_SIGHUP(self) -> None:  # noqa: N802 - CherryPy's name
-        """Exit if the process's terminal was closed. Restart if it has no terminal, for example as
-        a daemon.
+        """Restart a daemon: a process that was forked since this object was created, and that has
+        no terminal. Exit any other process, whose terminal was closed.
         """
-        if os.isatty(sys.stdin.fileno()):
+        if self._process == os.getpid() or os.isatty(sys.stdin.fileno()):
             self.bus.log("SIGHUP caught but not daemonized. Exiting.")
             self.bus.exit()
         else:
