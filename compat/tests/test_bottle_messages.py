@@ -189,6 +189,25 @@ def test_a_short_body_in_several_pieces_is_read(bottle: Any) -> None:
     assert (request.forms.a, request.forms.b, request.body.read()) == ("1", "2", b"a=1&b=2")
 
 
+@pytest.mark.parametrize("error", [ValueError, TypeError])
+def test_a_program_may_replace_the_function_that_reads_json(
+    bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def read(data: bytes) -> str:
+        if data == b"bad":
+            raise error
+        return f"read {data!r}"
+
+    monkeypatch.setattr(bottle, "json_loads", read, raising=False)
+    app = bottle.Bottle()
+    app.route("/", "POST", lambda: str(bottle.request.json))
+    kind = {"Content-Type": "application/json"}
+    for client in clients(app):
+        assert client.post("/", content=b"{}", headers=kind).text == "read b'{}'"
+        assert client.post("/", content=b"", headers=kind).text == "None"
+        assert client.post("/", content=b"bad", headers=kind).status_code == 400
+
+
 def test_a_json_body_that_is_too_long_gets_an_error(bottle: Any) -> None:
     length = bottle.BaseRequest.MEMFILE_MAX + 1
     kind = {

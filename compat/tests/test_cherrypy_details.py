@@ -279,6 +279,43 @@ def test_tools_may_override_their_set_up(cherrypy: Any, serve: Serve) -> None:
     assert seen == ["listed", {"deep": "b"}, "whole a"]
 
 
+def test_a_program_may_replace_the_json_encoder(
+    cherrypy: Any, serve_page: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve_page(lambda: {"a": 1}, tools__json_out__on=True)
+    assert client.get("/").json() == {"a": 1}
+    monkeypatch.setattr(cherrypy._json, "encode", lambda value: [b"its ", b"own"])
+    response = client.get("/")
+    assert (response.text, response.headers["Content-Type"]) == ("its own", "application/json")
+
+
+def test_a_program_may_set_the_type_of_bodies_without_one(
+    cherrypy: Any, serve_page: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve_page(lambda **values: repr(values))
+    assert client.post("/", content=b"a=1").text == "{}"
+    kind = cherrypy._cpreqbody.RequestBody
+    monkeypatch.setattr(kind, "default_content_type", "application/x-www-form-urlencoded")
+    assert client.post("/", content=b"a=1").text == "{'a': '1'}"
+    text = {"Content-Type": "text/plain"}
+    assert client.post("/", content=b"a=1", headers=text).text == "{}"
+
+
+def test_a_program_may_set_the_encodings_of_headers(
+    cherrypy: Any, serve_page: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def page() -> str:
+        cherrypy.response.headers["X-Price"] = "5 €"
+        return "x"
+
+    client = serve_page(page)
+    assert client.get("/").headers["X-Price"] == "=?utf-8?b?NSDigqw=?="
+    monkeypatch.setattr(cherrypy.lib.httputil.HeaderMap, "encodings", ["ascii", "utf-8"])
+    assert ("x-price", "5 €".encode()) in [
+        (name.decode().lower(), value) for name, value in client.get("/").headers.raw
+    ]
+
+
 def test_a_tool_has_an_attribute_for_each_parameter(cherrypy: Any) -> None:
     class Callable:
         """A callable object."""

@@ -9,6 +9,7 @@ import hashlib
 import json as codec
 import sys
 from collections.abc import Callable, Iterator, KeysView
+from contextlib import suppress
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, ClassVar, TypeVar, cast
@@ -26,7 +27,13 @@ from micropie_compat.bottle.forms import (
     parse_pairs,
 )
 from micropie_compat.bottle.responses import HTTPError
-from micropie_compat.bottle.state import EXCHANGE, current_exchange, outside, readable_environ
+from micropie_compat.bottle.state import (
+    EXCHANGE,
+    current_exchange,
+    face,
+    outside,
+    readable_environ,
+)
 from micropie_compat.core import Exchange as NativeExchange
 from micropie_compat.core import checked_base, current
 from micropie_compat.environs import Environ, read_cookies
@@ -476,14 +483,15 @@ _JSON_TYPES = frozenset({"application/json", "application/json-rpc"})
 
 def _from_json(data: bytes) -> Any:
     """Return the value of a JSON body, None if it is empty. Raises ``HTTPError`` 400."""
-    try:
-        return loads(data) if data else None
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return codec.loads(data)  # also accepts NaN, and encodings other than UTF-8
-    except (ValueError, RecursionError):  # malformed, not UTF-8, or nested too deeply
-        pass
+    if not data:
+        return None
+    own = vars(face()).get("json_loads")  # set by the program
+    # The standard library also accepts NaN, and encodings other than UTF-8.
+    readers: list[Any] = [own] if own else [loads, codec.loads]
+    for read in readers:
+        # malformed, not UTF-8, or nested too deeply
+        with suppress(ValueError, TypeError, RecursionError):
+            return read(data)
     raise HTTPError(400, "Invalid JSON")
 
 

@@ -314,7 +314,7 @@ class RequestBody(Entity):
     def content_type(self) -> HeaderElement:
         """The Content-Type: ``value`` is the media type, ``params`` has its parameters."""
         kind, parameters, _ = self._request.native.framing
-        return HeaderElement(kind, parameters)
+        return HeaderElement(kind or self.default_content_type, parameters)
 
     @property
     def reader(self) -> BodyReader:

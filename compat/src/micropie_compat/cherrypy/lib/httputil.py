@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.utils import formatdate, unquote
 from functools import lru_cache, total_ordering
 from http import HTTPStatus
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 from urllib.parse import parse_qsl
 
 from micropie_compat.addresses import ELEMENT, PARAMETER
@@ -301,7 +302,7 @@ class HeaderMap(CaseInsensitiveDict):
 
     __slots__ = ()
     protocol = (1, 1)
-    encodings = ("ISO-8859-1",)
+    encodings: ClassVar[Sequence[str]] = ("ISO-8859-1",)
     use_rfc_2047 = True
 
     def elements(self, key: str) -> list[Any]:
@@ -330,16 +331,16 @@ class HeaderMap(CaseInsensitiveDict):
 
     @classmethod
     def encode(cls, v: object) -> bytes:
-        """Return a name or a value encoded in Latin-1, or as encoded words (RFC 2047) if it has
-        other characters.
+        """Return a name or a value in the first of ``encodings`` that has its characters, by
+        default Latin-1, or else as encoded words (RFC 2047).
 
         Control characters are removed: a line end would begin another header.
         """
         text = _CONTROLS.sub("", v.decode("latin-1") if isinstance(v, bytes) else str(v))
-        try:
-            return text.encode("latin-1")
-        except UnicodeEncodeError:
-            return b"=?utf-8?b?%b?=" % b64encode(text.encode(errors="replace"))
+        for encoding in cls.encodings:
+            with suppress(UnicodeEncodeError):
+                return text.encode(encoding)
+        return b"=?utf-8?b?%b?=" % b64encode(text.encode(errors="replace"))
 
 
 class Host:

@@ -76,9 +76,9 @@ def json_handler(*args: object, **kwargs: object) -> object:
     return then(serving.request._json_inner_handler(*args, **kwargs), encoded)
 
 
-def encoded(value: object) -> bytes:
-    """Return a value encoded as JSON, in UTF-8."""
-    return _encode(value).encode()
+def encoded(value: object) -> object:
+    """Return a value encoded as JSON, in UTF-8, as a body."""
+    return _encode(value).encode() if encode is _ENCODE else encode(value)
 
 
 def json_out(
@@ -102,5 +102,8 @@ def json_out(
 
 
 def encode(value: object) -> Iterable[bytes]:
-    """Yield a value's JSON as the only chunk of a body."""
-    yield encoded(value)
+    """Yield a value's JSON as the only chunk of a body. Programs replace this function."""
+    yield _encode(value).encode()
+
+
+_ENCODE = encode
