@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from typing import Annotated
 
@@ -97,7 +97,7 @@ class CLASSTable:
 
 
 @contextmanager
-def open_table() -> Iterator[CLASSTable]:
+def open_table() -> Generator[CLASSTable, None, None]:
     # check_same_thread: a request's handlers, and what closes the file, may run in two threads
     with closing(sqlite3.connect(FILE, timeout=30, check_same_thread=False)) as db, db:
         db.execute(SCHEMA)

@@ -30,14 +30,15 @@ KEPT = ROOT / "build" / "mypy-of-examples"
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The typed examples of the pages, each in a file, and the modules of two new projects. A file
-    that imports a library that this Python lacks is left out.
+    """The typed examples of the pages, each in a file, and the modules of two new projects, each with
+    a resource. A file that imports a library that this Python lacks is left out.
     """
     folder = tmp_path_factory.mktemp("examples")
     files = typed_examples(folder)
     assert len(files) >= 15, "the search finds too few typed examples: correct it"
-    for arguments in (["pies"], ["tarts", "--package"]):
+    for arguments, resource in ((["pies"], "plums"), (["tarts", "--package"], "cherries")):
         assert micropie(folder, "new", *arguments).returncode == 0
+        assert micropie(folder / arguments[0], "new", "resource", resource).returncode == 0
     # the other project has a module of this name, which mypy takes once
     tests = folder / "tarts" / "tests"
     (tests / "test_app.py").rename(tests / "test_tarts.py")
@@ -50,6 +51,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 # mypy checks the same file in each run
 @pytest.mark.in_test_all
+@pytest.mark.processes
 def test_pyright_reports_only_the_wrong_lines(tmp_path: Path, examples: list[Path]) -> None:
     lines = FILE.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
@@ -78,6 +80,7 @@ OTHER_CHECKERS = {
 
 
 @pytest.mark.in_test_all
+@pytest.mark.processes
 @pytest.mark.parametrize("name", OTHER_CHECKERS)
 def test_another_checker_reports_only_wrong_lines(tmp_path: Path, name: str) -> None:
     text = re.sub(r"  # type: ignore\[[a-z, -]+\]", "", FILE.read_text())
