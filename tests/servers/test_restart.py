@@ -43,12 +43,15 @@ from tests.support.ports import free_port
 
 # The row of the page's table, and the settings that it states.
 SETTINGS = {
-    "uvicorn": ("uvicorn", "--timeout-graceful-shutdown 30"),
+    "uvicorn": ("uvicorn", "--timeout-worker-healthcheck 60 --timeout-graceful-shutdown 30"),
     "granian-asgi": (
         "granian, `--interface asgi`",
-        "--http2-keep-alive-interval 5000 --workers-kill-timeout 30",
+        "--respawn-interval 15 --http2-keep-alive-interval 5000 --workers-kill-timeout 30",
     ),
-    "granian-wsgi": ("granian, `--interface wsgi`", "--workers-kill-timeout 10"),
+    "granian-wsgi": (
+        "granian, `--interface wsgi`",
+        "--respawn-interval 15 --workers-kill-timeout 10",
+    ),
     "gunicorn-asgi": ("gunicorn, `-k asgi`", "--graceful-timeout 30"),
     "gunicorn-gthread": (
         "gunicorn, `-k gthread`",
@@ -305,6 +308,38 @@ def test_gunicorn_responds_while_a_new_version_is_imported(tmp_path: Path) -> No
             finally:
                 switching.kill()
                 os.killpg(old.pid, signal.SIGKILL)  # the new one is in its group
+
+
+# Shorter than the page's, so that they end before the new worker has started.
+TOO_SHORT = {
+    "uvicorn": ("--workers 2 --timeout-worker-healthcheck 1", "aborting the restart"),
+    "granian": ("--interface asgi --respawn-interval 0.5", "Stopped old worker-1"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_SHORT)
+def test_a_start_longer_than_its_option_prevents_a_reload(name: str, tmp_path: Path) -> None:
+    """uvicorn goes on with the old version, granian refuses connections."""
+    options, logged = TOO_SHORT[name]
+    (tmp_path / "app.py").write_text(VERSION.format("old"))
+    port = free_port()
+    program = Path(sys.executable).parent / name
+    started = [str(program), "app:app", "--port", str(port), *shlex.split(options)]
+    environ = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    with (tmp_path / "log").open("w+b") as log, running(started, tmp_path, environ, log) as server:
+        wait_until(lambda: harness.accepts(port))
+        os.mkfifo(tmp_path / "import")
+        (tmp_path / "app.py").write_text(f"open({str(tmp_path / 'import')!r}).read()\n")
+        try:
+            server.send_signal(signal.SIGHUP)
+            wait_until(lambda: logged in (tmp_path / "log").read_text())
+            if name == "uvicorn":
+                url = f"http://127.0.0.1:{port}/"
+                assert httpx.get(url, timeout=ANSWER_WITHIN).text == "old"
+            else:
+                wait_until(lambda: not harness.accepts(port))
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)  # with the worker that waits
 
 
 VERSION = """
