@@ -64,3 +64,10 @@ def test_the_example_programs_cause_no_hints(
         answer = client.get(FIRST[name])
     app._micropie.changed()
     assert (answer.status_code in (200, 303, 404), caplog.messages) == (True, [])
+
+
+def test_a_signature_outside_ascii_is_a_wrong_one(make_client: MakeClient) -> None:
+    """``compare_digest`` raises ``TypeError`` for text outside ASCII, which would be a 500."""
+    client = make_client(import_module("tests.debug.programs.webhooks").app)
+    answer = client.post("/receive", content=b"{}", headers={b"X-Signature": b"sha256=\xe9"})
+    assert answer.status_code == 401

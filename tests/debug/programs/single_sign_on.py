@@ -61,7 +61,7 @@ class SignOn(App):
     @get
     def callback(self, state: str, code: str = "", error: str = "") -> Redirect:
         begun = self.request.session.pop("login", None)
-        if begun is None or not secrets.compare_digest(begun["state"], state):
+        if begun is None or not secrets.compare_digest(begun["state"].encode(), state.encode()):
             raise HTTPError(400, "Please log in again.")
         if error:
             raise HTTPError(403, "The log-in was refused.")

@@ -55,7 +55,7 @@ class Webhooks(App):
     async def receive(self, signature: Annotated[str, Header("X-Signature")]) -> tuple[int, None]:
         body = await self.request.body()
         expected = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(signature, f"sha256={expected}"):
+        if not hmac.compare_digest(signature.encode(), f"sha256={expected}".encode()):
             raise HTTPError(401, "The signature is wrong.")
         sent = json.loads(body)
         event = Event(sent["id"], sent["kind"], sent.get("data", {}))
