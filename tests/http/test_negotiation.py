@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App
+from micropie import App, HTTPError, Response
 from micropie._core.http.headers.media_types import choose_type
 from tests.support.clients import MakeClient
 
@@ -107,3 +107,19 @@ def test_a_handler_may_respond_in_the_client_s_preferred_type(make_client: MakeC
 def test_an_error_s_format_follows_accept(make_client: MakeClient, header: str, kind: str) -> None:
     answer = make_client(App()).get("/nowhere", headers={"Accept": header})
     assert answer.headers["content-type"] == kind
+
+
+@pytest.mark.parametrize("path", ["/chosen", "/both"])
+def test_an_error_names_accept_once_in_vary(make_client: MakeClient, path: str) -> None:
+    class Root(App):
+        def chosen(self) -> Any:
+            self.request.accepts("html", "json")
+            raise HTTPError(406)
+
+        def both(self) -> Any:
+            self.response.headers["Vary"] = "Accept"
+            return Response("none", 406, {"Vary": "Accept"})
+
+    answer = make_client(Root()).get(path, headers={"Accept": "image/png"})
+    assert answer.status_code == 406
+    assert answer.headers["Vary"].lower().count("accept") == 1

@@ -47,6 +47,7 @@ from micropie._core.http.headers import (
     KnownHead,
     MutableHeaders,
     NameTable,
+    add_vary,
     cached_if_short,
     codec_of,
     format_cookie,
@@ -325,7 +326,13 @@ def _apply(response: Response, status: int, pairs: Pairs, content_type: str | No
     if response.pairs and pairs:
         stated = {name.lower() for name, _ in pairs} - _KEPT_FROM_BOTH
         response.pairs[:] = [pair for pair in response.pairs if pair[0].lower() not in stated]
-    response.pairs += pairs
+        for name, value in pairs:
+            if name.lower() == "vary":
+                add_vary(response.pairs, value)
+            else:
+                response.pairs.append((name, value))
+    else:
+        response.pairs += pairs
     if content_type is not None:
         response.content_type = content_type
 
