@@ -79,8 +79,8 @@ class ProxyHeaders(FlowMiddleware):
 
     def __init__(
         self,
-        *,
         trusted: Iterable[str],
+        *,
         hops: int | None = None,
         host: bool = False,
         forwarded: bool = False,

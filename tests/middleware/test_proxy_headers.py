@@ -481,6 +481,8 @@ def test_R17_proxy_values_do_not_leak_into_the_next_request(make_client: MakeCli
 def test_invalid_arguments_are_refused(options: Any, says: str) -> None:
     with pytest.raises(SetupError, match=says):
         ProxyHeaders(**options)
+    with pytest.raises(SetupError, match=r'trusted must be a list: write trusted=\["10.0.0.1"\]'):
+        ProxyHeaders("10.0.0.1")
 
 
 def test_trusted_proxies_must_be_listed() -> None:
