@@ -227,7 +227,7 @@ def test_an_application_in_several_places_uses_the_nearest_one(make_client: Make
 def test_an_application_in_several_places_has_no_links_outside_requests(
     make_client: MakeClient,
 ) -> None:
-    root, twice = App(), Twice(templates="templates")
+    root, twice = App(), Twice(templates=["templates"])
     root.mount("/one", twice)
     root.mount("/two", twice)
     root.get("/asks")(twice.asks)
@@ -388,6 +388,8 @@ def test_an_application_in_several_places_sees_the_state_around_each(
     assert shared.state.title == "other"  # outside of requests, that which was compiled last
     with pytest.raises(AttributeError, match="state has no 'no'"):
         _ = shared.state.no
+    with pytest.raises(AttributeError, match=r'write getattr\(state, "name", None\), not get'):
+        shared.state.get("title")
 
 
 def test_an_application_sees_the_state_around_it_in_a_request_to_another(
@@ -456,6 +458,8 @@ def test_templates_may_extend_an_outer_application_s_layout(
 def test_the_error_for_a_missing_template_lists_each_directory(
     make_client: MakeClient, tmp_path: Path, caplog: Any
 ) -> None:
+    for name in ("outer", "inner"):
+        (tmp_path / name).mkdir()
     root = Root(templates=tmp_path / "outer")
     root.auth = Auth(templates=tmp_path / "inner")
     assert make_client(root).get("/auth/page").status_code == 500

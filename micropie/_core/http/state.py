@@ -32,6 +32,10 @@ class State:
         outer = self._find()
         if outer is not None:
             return getattr(outer, name)
+        if hasattr(dict, name):
+            raise AttributeError(
+                f'state is no dict: write getattr(state, "name", None), not {name}'
+            )
         raise AttributeError(
             f"state has no {name!r}: set app.state.{name} = ... for all requests, or "
             f"request.state.{name} = ... for one request; an outer application doesn't see the "
