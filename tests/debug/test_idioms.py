@@ -172,7 +172,7 @@ GET /pies/1 -> no parameter 'n': its first parameter gets self, so write self be
 # FastAPI: an upload by GET
     @get
     def pie(self, file: UploadFile): ...
-GET /pie -> 'file' takes a file, but a GET request has no body: write @post above
+GET /pie -> 'file' takes a file, but a GET request has no body: write @post above the handler
 # Django: middleware as text
     middlewares = ['shop.Timing']
 GET / -> 'shop.Timing' is not middleware: append an object with before_request

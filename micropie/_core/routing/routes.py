@@ -349,8 +349,12 @@ class Route(RouteInfo):
             )
         if parameter.default is inspect.Parameter.empty and {*self.handled} == {"GET", "HEAD"}:
             raise SetupError(
-                f"{takes}, but a GET request has no body: write @post above the handler, or "
-                "Annotated[..., Query()] to read the query"
+                f"{takes}, but a GET request has no body: write @post above the handler"
+                + (
+                    ""
+                    if "file" in parameter.places
+                    else ", or Annotated[..., Query()] to read the query"
+                )
             )
 
     def as_fallback(self) -> Route:
