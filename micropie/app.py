@@ -705,7 +705,10 @@ class App(Base[Outermost_co]):
         def register(function: Function) -> Function:
             if not callable(function) or isinstance(function, type | App):
                 raise SetupError(f"@app.error must be above a function, not {function!r}")
-            self._micropie.error_handlers[checked] = function
+            if self._micropie.error_handlers.setdefault(checked, function) is not function:
+                raise SetupError(
+                    f"@app.error({getattr(key, '__name__', key)}) has a function: remove one"
+                )
             self._micropie.changed()
             return function
 

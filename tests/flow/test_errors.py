@@ -590,6 +590,14 @@ def test_an_error_handler_added_later_is_used(make_client: MakeClient) -> None:
     assert client.get("/nowhere").text == "late"
 
 
+@pytest.mark.parametrize(("key", "named"), [(404, "404"), (KeyError, "KeyError")])
+def test_a_second_handler_of_one_error_is_refused(key: Any, named: str) -> None:
+    app = App()
+    app.error(key)(lambda: "first")
+    with pytest.raises(SetupError, match=rf"@app.error\({named}\) has a function: remove one"):
+        app.error(key)(lambda: "second")
+
+
 @pytest.mark.parametrize(
     "key",
     [
