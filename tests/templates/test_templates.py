@@ -1224,6 +1224,17 @@ def test_templates_can_come_from_several_directories_and_packages(
     assert make_client(app).get("/render_page/page.html").text == "first from the package"
 
 
+def test_a_missing_directory_fails_at_startup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it is the default, or one of several."""
+    monkeypatch.chdir(tmp_path)
+    for fine in (App(), App(templates=["pages", tmp_path]), App(templates="package:micropie")):
+        fine._micropie.compiled()
+    with pytest.raises(SetupError, match=f"no directory 'pages' .* is {re.escape(str(tmp_path))}"):
+        App(templates="pages")._micropie.compiled()
+
+
 @pytest.mark.parametrize("wrong", [5, [], [5]])
 def test_invalid_directories_fail_at_construction(wrong: Any) -> None:
     with pytest.raises(

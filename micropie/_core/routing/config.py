@@ -15,6 +15,8 @@ from contextlib import suppress
 from copy import copy
 from importlib import import_module
 from itertools import chain
+from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from micropie._core.binding import OwnTypes, annotated
@@ -554,7 +556,14 @@ def _templates(
     registered: Registrations, settings: Settings, outer: Sequence[Directory]
 ) -> Templates:
     names = {**registered.template_names, **settings.template_globals}
-    own = settings.template_directories
+    own, stated = settings.template_directories, registered.settings.get("templates")
+    if isinstance(stated, str | PathLike) and not (
+        str(stated).startswith("package:") or Path(stated).is_dir()
+    ):
+        raise SetupError(
+            f"there is no directory {str(stated)!r} for templates; the working directory is "
+            f"{Path.cwd()}"
+        )
     directories = [*own, *(directory for directory in outer if directory not in own)]
     translations = settings.translations
     return Templates(
