@@ -123,11 +123,12 @@ class Compress(FlowMiddleware):
         suggested = JSON if is_json else exchange.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
             return response
-        # Set the type now, because bytes have another default type than the original value.
         response.body = body
-        response.content_type = suggested if stated is None else stated
-        if in_headers:
-            response.headers["Content-Type"] = response.content_type
+        if response.content_type != "":  # that of a mounted application
+            # Set the type now, because bytes have another default type than the original value.
+            response.content_type = suggested if stated is None else stated
+            if in_headers:
+                response.headers["Content-Type"] = response.content_type
         add_vary(response.pairs, "Accept-Encoding")
         coding = self.coding_for(request)
         if coding is None:

@@ -793,3 +793,23 @@ def test_head_has_the_headers_of_get_if_a_hook_wraps_a_body_that_head_leaves_out
     got, headed = (client.request(method, "/files/a.txt") for method in ("GET", "HEAD"))
     for name in ("Vary", "Content-Encoding", "ETag"):
         assert headed.headers[name] == got.headers[name]
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_mounted_application_s_headers_are_those_of_head_too(
+    make_client: MakeClient, size: int
+) -> None:
+    def inner(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/css"), ("Content-Length", str(size))])
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else b"x" * size]
+
+    app = App()
+    app.middlewares.append(Compress())
+    app.mount("/inner", inner)
+    got, head = (make_client(app).request(method, "/inner") for method in ("GET", "HEAD"))
+    # the compressed length isn't known without the body
+    assert {name for name, _ in {*got.headers.items()} ^ {*head.headers.items()}} <= {
+        "content-length"
+    }
+    assert ("content-encoding" in got.headers) == (size == 5000)
+    assert "x-content-type-options" not in got.headers
