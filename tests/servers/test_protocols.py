@@ -157,6 +157,16 @@ def test_a_response_before_the_body(
             assert client.response(client.begin("GET", "/page")).body == b"a page"
 
 
+def test_gunicorn_s_threads_close_a_connection_with_an_unread_body(protocols_on: ServerOf) -> None:
+    server = protocols_on("gunicorn-gthread")
+    head = b"POST /refuse HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), ANSWER_WITHIN) as client:
+        client.sendall(head + b"x" * 70_000)
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 403")
+    assert b"\r\nConnection: keep-alive\r\n" in received
+
+
 @pytest.mark.parametrize("name", [name for name in HTTP2 if name != IN_TURN])
 def test_a_client_that_reads_nothing_stops_no_other_stream(
     protocols_on: ServerOf, name: str
