@@ -62,7 +62,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "explicit": (42, 72),
     "form": (84, 118),  # an escaped value takes one call more, and a tenth of the time
     "numbers": (2894, 2920),
-    "link": (221, 182),
+    "link": (187, 164),
     "json body": (59, 93),
     "dataclass": (61, 90),
     "null": (32, 62),
@@ -109,7 +109,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "explicit": (860, 1190),
     "form": (1310, 1590),
     "numbers": (35050, 35070),
-    "link": (2570, 2320),
+    "link": (2180, 2070),
     "json body": (1060, 1340),
     "dataclass": (1120, 1370),
     "null": (510, 830),

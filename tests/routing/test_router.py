@@ -1473,7 +1473,14 @@ def test_R78_a_parent_directory_segment_is_never_an_argument(
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("/a/{x}", "brace"), ("/a}", "brace"), ("/a//b", "empty segment")]
+    ("path", "words"),
+    [
+        ("/a/{x}", "brace"),
+        ("/a}", "brace"),
+        ("/a//b", "empty segment"),
+        ("/a/./b", "segment '.', which clients resolve"),
+        ("/a/..", "segment '..'"),
+    ],
 )
 def test_a_path_that_would_never_match_is_refused(path: str, words: str) -> None:
     with pytest.raises(SetupError, match=words):

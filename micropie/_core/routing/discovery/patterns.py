@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -105,6 +106,7 @@ class Segment:
     """One segment of a pattern: literal text, or wildcards with literal text around them.
 
     - ``text``: the literal text, or None if there are wildcards.
+    - ``quoted``: a slash and the literal text as a link has it.
     - ``is_path``: whether there is a ``path`` wildcard, so that the segment matches one or more
       segments of a path, joined by "/".
 
@@ -121,6 +123,7 @@ class Segment:
         self._literals = literals  # the literal text before, between and after the wildcards
         self.wildcards = wildcards
         self.text = None if wildcards else literals[0]
+        self.quoted = "/" + quote(literals[0], safe="")
         self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
         if not wildcards:
             return
@@ -153,9 +156,7 @@ class Segment:
 
     def join(self, texts: Sequence[str]) -> str:
         """Return the segment with its wildcards replaced by ``texts``."""
-        return "".join(
-            literal + text for literal, text in zip(self._literals, [*texts, ""], strict=True)
-        )
+        return "".join(chain.from_iterable(zip(self._literals, [*texts, ""], strict=True)))
 
 
 # Regular expressions for the syntax of other frameworks and for common errors. The value of each is
@@ -211,14 +212,15 @@ class Pattern:
         """
         path = ""
         for segment in self.segments:
+            if segment.text is not None:
+                path += segment.quoted
+                continue
             given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
             texts = [*map(Wildcard.text_for, segment.wildcards, map(own.linked, given_values))]
             text = segment.join(texts)
             # Check that matching the path gives the same values again. With the pattern "<x>-<y>",
             # a value "a-b" would be split at its own "-".
-            fits = not segment.wildcards or (
-                [*segment.split(text)] == texts and segment.match(text)
-            )
+            fits = [*segment.split(text)] == texts and segment.match(text)
             if (
                 not fits
                 or "\0" in text
@@ -247,6 +249,11 @@ class Pattern:
         segment = Segment([*literals, text[end:]], wildcards)
         if segment.text == "":
             raise SetupError(f'the route {self.text!r} has an empty segment: remove the extra "/"')
+        if segment.text in DOTS_AND_EMPTY:
+            raise SetupError(
+                f"the route {self.text!r} has a segment {segment.text!r}, which clients resolve: "
+                "write the path that remains"
+            )
         if segment.is_path and len(wildcards) > 1:
             raise SetupError(
                 f"the route {self.text!r} has a path wildcard and another wildcard in one "
