@@ -253,6 +253,8 @@ def test_the_message_for_programmers_names_the_type(make_client: MakeClient) -> 
 
 BODIES = [
     ("/fields", {"url": "http://a.b", "by": {"n": 1}}, 200, ["http://a.b/", {"n": 1}]),
+    ("/fields", {"url": "http://a.b", "by": [1]}, 400, "Please enter a JSON object."),
+    ("/set", {"ids": {"n": 1}}, 400, "Please enter a JSON array."),
     ("/fields", {"url": 3, "by": {}}, 400, "URL input should be a string or URL"),
     (
         "/fields",

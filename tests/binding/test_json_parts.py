@@ -344,7 +344,7 @@ def test_text_in_a_class_that_is_declared_as_json_is_still_text(make_client: Mak
         ("lines", b"{", "lines: The JSON is not valid: unexpected end of data"),
         ("lines", b'[{"title": 5}]', "lines[0].title: Please enter text."),
         ("tags", b"[5]", "tags[0]: Please enter text."),
-        ("lines[0]", b"[]", "lines[0]: Please enter another value."),
+        ("lines[0]", b"[]", "lines[0]: Please enter a JSON object."),
     ],
 )
 def test_an_invalid_json_part_for_a_field_gets_a_400_with_one_sentence(

@@ -28,6 +28,7 @@ from typing import (
 )
 
 import annotated_types
+import attrs
 import msgspec
 import pydantic
 import pytest
@@ -39,7 +40,7 @@ from micropie._core.binding.structures import invalid as misfits
 from micropie._core.binding.structures.invalid import CALL, MOST_VALUES, RUN
 from micropie._core.binding.structures.makers import maker_for
 from micropie._core.binding.structures.readings import Reading
-from micropie._core.binding.values.constraints import MOST_ERRORS
+from micropie._core.binding.values.constraints import MOST_ERRORS, NO_ARRAY, NO_OBJECT
 from micropie._core.binding.values.converters import OwnTypes, converter_for
 from micropie._core.binding.values.limits import SizeError, check_sizes
 from micropie._core.http import ParameterError
@@ -593,7 +594,7 @@ class Spot(NamedTuple):
     day: date
 
 
-class Packed(msgspec.Struct, array_like=True):
+class Packed(msgspec.Struct, array_like=True, frozen=True):
     number: int
     line: Line
 
@@ -657,6 +658,8 @@ class Branch(msgspec.Struct, tag="branch"):
 
 
 NUMBER = "Please enter a whole number."
+REQUIRED = "Please fill in this field."
+OTHER = "Please enter another value."
 A_DAY = "Please enter a date such as 2026-01-31."
 
 
@@ -698,7 +701,7 @@ def _tail(text: str) -> str:
             {
                 "lines.a.name": "Please fill in this field.",
                 "lines.a.price": "Please enter a number.",
-                "lines.b": "Please enter another value.",
+                "lines.b": "Please fill in this field.",
                 "lines.c.price": "Please fill in this field.",
                 "sizes.a.y": "Please choose one of s, l.",
                 "days.2026-01-31": NUMBER,
@@ -723,7 +726,7 @@ def _tail(text: str) -> str:
             },
         ),
         (Odd, {"name": "a", "colour": "<b>"}, {"colour": "Please choose one of red."}),
-        (Odd, [], {"": "Please enter another value."}),
+        (Odd, [], {"": "Please enter a JSON object."}),
         (Line, {"name": "a", "price": "x", "x": 1}, {"price": "Please enter a number."}),
         (Pet, {"kind": "pet", "even": 1}, {"even": "Please enter another value."}),
         (
@@ -739,10 +742,10 @@ def _tail(text: str) -> str:
         ),
         (Pet, {"kind": "pet", "friend": {"kind": 1}}, {"friend.kind": "Please choose one of pet."}),
         (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please choose one of pet."}),
-        (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be an object"}),
-        (Pet, 5, {"": "Input should be an object"}),
+        (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Please enter a JSON object."}),
+        (Pet, 5, {"": "Please enter a JSON object."}),
         (Pet, {"kind": "pet", "age": -1}, {"age": "Please enter another value."}),
-        (Pet, {"kind": "pet", "friend": ""}, {"friend": "Input should be an object"}),
+        (Pet, {"kind": "pet", "friend": ""}, {"friend": "Please fill in this field."}),
         (Pet, {"kind": "pet", "age": "x"}, {"age": NUMBER}),
         (Pet, {"kind": "pet", "legs": "4"}, {"legs": "Input should be a valid integer"}),
         (Egg | Bird, {"type": 1, "weight": "x"}, {"weight": NUMBER}),
@@ -860,8 +863,8 @@ def test_empty_fields_of_a_query_get_their_defaults(make_client: MakeClient) -> 
 @pytest.mark.parametrize(
     ("sent", "words"),
     [
-        ({"numbers": 5}, "Please enter another value."),
-        ({"numbers": {}}, "Please enter another value."),
+        ({"numbers": 5}, "Please enter a JSON array."),
+        ({"numbers": {}}, "Please enter a JSON array."),
         ({"numbers": None}, "Please fill in this field."),
         ({"numbers": ["x"]}, NUMBER),
         ({"ages": {"ann": "x"}}, NUMBER),
@@ -900,7 +903,127 @@ def test_a_string_in_place_of_a_list_is_not_reported_as_an_element(base: Any, li
     tags = list[Annotated[str, limit(min_length=2)]]
     kind = type(base)("Post", (base,), {"__annotations__": {"tags": tags}})
     (problem,) = problems_of(kind, {"tags": "a"})
-    assert problem.words == "Please enter another value."
+    assert problem.words == "Please enter a JSON array."
+
+
+class Pin(NamedTuple):
+    x: int
+
+
+class Row(msgspec.Struct, array_like=True, frozen=True):
+    x: int
+
+
+GENERICS: Any = (list, tuple, dict)  # mypy refuses to have variables in these
+
+
+def shaped(make: Any) -> Any:
+    """Return a class with fields that contain others. ``make``: creates a class with fields."""
+    part = make("Part", {"x": int})
+    a_list, a_tuple, a_dict = GENERICS
+    return make(
+        "Whole",
+        {
+            "one": part,
+            "maybe": part | None,
+            "parts": Annotated[a_list[part], Message(required="No parts?")],
+            "pair": a_tuple[int, part],
+            "spot": Pin,
+            "by_name": a_dict[str, part],
+            "either": part | a_list[part],
+            "other": part | int,
+        },
+    )
+
+
+def dataclass_of(name: str, fields: dict[str, Any]) -> type:
+    return dataclasses.dataclass(type(name, (), {"__annotations__": fields}))
+
+
+SHAPES = {
+    "dataclass": dataclass_of,
+    "TypedDict": TypedDict,
+    "Struct": lambda name, fields: msgspec.defstruct(name, fields.items()),
+    "attrs": lambda name, fields: attrs.make_class(
+        name, {one: attrs.field(type=kind) for one, kind in fields.items()}
+    ),
+    "model": lambda name, fields: type(
+        name, (pydantic.BaseModel,), {"__annotations__": fields, "__module__": __name__}
+    ),
+    "pydantic's dataclass": lambda name, fields: pydantic.dataclasses.dataclass(
+        type(name, (), {"__annotations__": fields})
+    ),
+}
+
+
+@pytest.mark.parametrize("make", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("x", (NO_OBJECT, NO_OBJECT, NO_ARRAY, NO_ARRAY, NO_ARRAY, NO_OBJECT, OTHER, OTHER)),
+        (5, (NO_OBJECT, NO_OBJECT, NO_ARRAY, NO_ARRAY, NO_ARRAY, NO_OBJECT, OTHER, None)),
+        (
+            None,
+            (REQUIRED, None, "No parts?", REQUIRED, REQUIRED, REQUIRED, REQUIRED, REQUIRED),
+        ),
+    ],
+)
+def test_an_object_or_array_is_named_in_the_same_words_for_every_class(
+    make: Any, value: Any, told: Sequence[str | None]
+) -> None:
+    kind = shaped(make)
+    names = ("one", "maybe", "parts", "pair", "spot", "by_name", "either", "other")
+    found = problems_of(kind, dict.fromkeys(names, value))
+    expected = [
+        *("a JSON object", "a JSON object", "a JSON array", "a JSON array", "a JSON array"),
+        *("a JSON object", "a JSON object or a JSON array", "a JSON object or a whole number"),
+    ]
+    rows = zip(names, told, expected, strict=True)
+    assert {(one.field, one.words, one.expected) for one in found} == {
+        row for row in rows if row[1] is not None
+    }
+    assert len(found) == len({one.field for one in found})
+
+
+@pytest.mark.parametrize("make", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("whole", [lambda kind: kind, lambda kind: GENERICS[2][str, kind]])
+def test_a_whole_body_that_is_no_object_is_refused_in_the_same_words(make: Any, whole: Any) -> None:
+    kind = whole(make("Part", {"x": int}))
+    for document in ([1], "x", 5):
+        (problem,) = problems_of(kind, document)
+        assert (problem.words, problem.expected) == (NO_OBJECT, "a JSON object")
+    for wrong in (dict[str, int](), "x"):
+        (problem,) = problems_of(GENERICS[0][kind], wrong)
+        assert (problem.words, problem.expected) == (NO_ARRAY, "a JSON array")
+
+
+@pytest.mark.parametrize("document", [{}, {"x": 1}, {"x": "y"}])
+def test_an_object_in_place_of_an_array_like_struct_is_no_array(document: Any) -> None:
+    (problem,) = problems_of(Row, document)
+    assert (problem.field, problem.words) == ("", NO_ARRAY)
+    (problem,) = problems_of(msgspec.defstruct("Box", [("inner", Row)]), {"inner": document})
+    assert (problem.field, problem.words) == ("inner", NO_ARRAY)
+
+
+def test_a_named_tuple_of_pydantic_is_an_array_or_an_object() -> None:
+    kind = pydantic.create_model("Box", spot=(Pin, ...))
+    assert [one.words for one in problems_of(kind, {"spot": "x"})] == [NO_ARRAY]
+    assert [one.field for one in problems_of(kind, {"spot": {}})] == ["spot.x"]
+
+
+class Filled(msgspec.Struct):
+    part: Row = Row(1)
+    parts: dict[str, Row] = {}
+
+
+def test_a_form_without_a_text_for_an_object_leaves_out_its_field(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/")
+    def page(sent: Annotated[Filled, Form()]) -> list[Any]:
+        return [sent.part, sent.parts]
+
+    assert make_client(app).post("/", data={"part": "", "parts": ""}).json() == [[1], {}]
 
 
 def test_an_author_s_messages_reach_api_clients(make_client: MakeClient) -> None:

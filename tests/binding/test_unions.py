@@ -424,7 +424,7 @@ REQUIRED = "Please fill in this field."
         (
             {"mixed": {"a": {"doors": "x"}}},
             {
-                "mixed": "Input should be a valid array",
+                "mixed": "Please enter a JSON array.",
                 "mixed.a.doors": "Input should be a valid integer, unable to parse string as an "
                 "integer",
                 "mixed.a.gears": REQUIRED,
@@ -433,7 +433,7 @@ REQUIRED = "Please fill in this field."
         (
             {"mixed": [[{}]]},
             {
-                "mixed": "Input should be an object",
+                "mixed": "Please enter a JSON object.",
                 "mixed[0][0].doors": REQUIRED,
                 "mixed[0][0].gears": REQUIRED,
             },
@@ -452,7 +452,7 @@ REQUIRED = "Please fill in this field."
             {
                 "named.dog": REQUIRED,
                 "named.rex.dog": REQUIRED,
-                "named.rex.sizes": "Input should be a valid array",
+                "named.rex.sizes": "Please enter a JSON array.",
             },
         ),
         (

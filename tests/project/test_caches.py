@@ -70,6 +70,7 @@ CACHES = {
     "_core/binding/fields.py:fields_of": AUTHORS,
     "_core/binding/fields.py:hints_of_class": AUTHORS,
     "_core/binding/signatures/results.py:_hints_inside": AUTHORS,
+    "_core/binding/structures/invalid.py:_fields_in_objects": AUTHORS,
     "_core/binding/structures/invalid.py:_has_clear_names": AUTHORS,
     "_core/binding/values/adapters.py:_takes_parsed": AUTHORS,
     "_core/binding/values/finder.py:_fields_with": AUTHORS,

@@ -9,17 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from itertools import chain, repeat
+from types import NoneType
 from typing import Any, cast
 
-from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of
-from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in, rooted, written_kinds
-from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
+from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of, united
+from micropie._core.binding.fields import (
+    Field,
+    chosen,
+    elements_in,
+    fields_of,
+    is_structure,
+    kinds_in,
+    root_of,
+    rooted,
+    written_kinds,
+)
+from micropie._core.binding.values.constraints import INVALID, limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
+    AN_ARRAY,
+    AN_OBJECT,
     ANYTHING,
     Converter,
     OwnTypes,
     converter_for,
+    first_that_fits,
     parts_of,
     takes_any_text,
     with_message,
@@ -215,7 +230,7 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
     """Return the converter for a parameter with the annotation ``hint`` of a field. If no parameter
-    can have this annotation, return the converter that accepts any value.
+    can have this annotation, return one that only checks whether the value is an object or array.
     """
     try:
         return converter_for(hint, own)
@@ -223,4 +238,21 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
         # No parameter can have this type. It may be a structure, or have a constraint that only
         # msgspec or pydantic enforces.
         kind, metadata = parts_of(hint)
-        return ANYTHING if kind is hint else with_message(described_as(kind, own), metadata)
+        if kind is not hint:
+            return with_message(described_as(kind, own), metadata)
+    root = root_of(hint)
+    members = [one for one in united(root) if one is not NoneType]
+    if members == [hint]:
+        if elements_in(hint) is not None:
+            return AN_ARRAY
+        return AN_OBJECT if is_structure(hint) or owner_of(hint) in MAPPINGS else ANYTHING
+    inner = [described_as(one, own) for one in members]
+    expected = dict.fromkeys(one.expected for one in inner)
+    if len(expected) == 1:
+        return inner[0]
+    return Converter(
+        " or ".join(expected),
+        partial(first_that_fits, [one.from_text for one in inner]),
+        partial(first_that_fits, [one.from_json for one in inner]),
+        invalid=INVALID,
+    )

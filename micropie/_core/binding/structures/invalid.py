@@ -215,6 +215,12 @@ def _has_clear_names(structure: type) -> bool:
     return all(_STEP.fullmatch(f".{field.name}") for field in fields_of(structure))
 
 
+@lru_cache(maxsize=256)
+def _fields_in_objects(structure: type) -> Sequence[Field]:
+    """Return the fields that JSON objects have for a structure. An array-like Struct has none."""
+    return fields_of(structure) if elements_in(structure) is None else ()
+
+
 class _Search:
     """Finds the errors in a document that msgspec has rejected. Converts at most ``MOST_VALUES``
     values.
@@ -271,7 +277,7 @@ class _Search:
         if isinstance(value, dict):
             members = field.members
             member = members[0] if len(members) == 1 else chosen(members, value)[0]
-            for inner in fields_of(member) if member is not None else ():
+            for inner in _fields_in_objects(member) if member is not None else ():
                 if inner.required or inner.name in value:
                     yield inner, inner.name
             if not members and field.values is not None:

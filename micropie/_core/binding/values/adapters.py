@@ -26,6 +26,8 @@ from micropie._core.binding.values.constraints import (
     INVALID,
     LONGEST_TEXT,
     MOST_ERRORS,
+    NO_ARRAY,
+    NO_OBJECT,
     TOO_MANY,
     BrokenConstraint,
     broken,
@@ -42,7 +44,7 @@ from micropie._core.binding.values.limits import (
 )
 from micropie._core.errors import SetupError
 from micropie._core.http.json import isolated
-from micropie._core.on_demand import pattern
+from micropie._core.on_demand import by_name, pattern
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -74,6 +76,13 @@ _BROKEN = pattern(
     "|string_pattern_mismatch"
 )
 _OFFSETS = {"timezone_aware": True, "timezone_naive": False}
+# The errors about a value that is no object or no array.
+_SHAPES = by_name(
+    {
+        NO_OBJECT: "model_type model_attributes_type dataclass_type dict_type mapping_type",
+        NO_ARRAY: "list_type tuple_type set_type frozen_set_type arguments_type",
+    }
+)
 
 
 def schemas_in(schema: object) -> Iterator[Mapping[str, Any]]:
@@ -225,9 +234,11 @@ class Adapter:
 
 def refusal(problem: Mapping[str, Any], words: str) -> BrokenConstraint:
     """Return a pydantic error as that of a parameter. Its sentence is pydantic's message ``words``,
-    unless it is about a constraint.
+    unless it is about a constraint or the kind of value.
     """
     kind = problem["type"]
+    if kind in _SHAPES:
+        return BrokenConstraint("invalid", _SHAPES[kind])
     if kind in _OFFSETS:
         return broken("tz", _OFFSETS[kind], problem["input"])
     if _BROKEN.fullmatch(kind):

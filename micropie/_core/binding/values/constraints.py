@@ -141,6 +141,8 @@ _COUNTED = {
 
 REQUIRED_FIELD = "Please fill in this field."
 INVALID = "Please enter another value."
+NO_OBJECT = "Please enter a JSON object."
+NO_ARRAY = "Please enter a JSON array."
 TOO_MANY = Sentence(*_COUNTED["max_length"][:1] * 2, count=MAX_HASHED)
 
 

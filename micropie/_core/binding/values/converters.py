@@ -50,6 +50,7 @@ from micropie._core.binding.values.constraints import (
     INVALID,
     MAX_DIGITS,
     MAX_HASHED,
+    NO_ARRAY,
     REQUIRED_FIELD,
     BrokenConstraint,
     Message,
@@ -830,14 +831,10 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
     make = _hashed(kind) if is_hashed else kind
 
     def from_json(value: object) -> object:
-        if not isinstance(value, list):
-            if value is None or value == "":
-                raise ValueError(value)
-            # the message for an element may be true of the value
-            raise BrokenConstraint("invalid", INVALID)
+        elements = _elements_of(value)
         if is_hashed:
-            check_count(value)  # first, because a decoder of the application may take long
-        return make([item.from_json(element) for element in value])
+            check_count(elements)  # first, because a decoder of the application may take long
+        return make([item.from_json(element) for element in elements])
 
     most = f" of at most {MAX_HASHED} values" if is_hashed else ""
     return Converter(
@@ -850,3 +847,17 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
         empty=[],
         takes_text=_takes_one_text(item),
     )
+
+
+def _elements_of(value: object) -> list[object]:
+    if isinstance(value, list):
+        return value
+    if value is None or value == "":
+        raise ValueError(value)
+    # the message of a list is that for its elements, which may be true of the value
+    raise BrokenConstraint("invalid", NO_ARRAY)
+
+
+# Structures are created by msgspec or pydantic, so these only check what kind of value it is.
+AN_OBJECT = _json_object(_BUILT_IN[str], ANYTHING)
+AN_ARRAY = Converter("a JSON array", _from_no_text, _elements_of, takes_text=False)
