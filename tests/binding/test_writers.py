@@ -251,6 +251,7 @@ def model(draw: st.DrawFn, hints: Fields, values: Fields) -> Any:
         owner: Any = pydantic.create_model("Model", __config__=config, **stated)
     except pydantic.errors.PydanticUserError:  # an annotation that pydantic does not know
         owner = pydantic.create_model("Model", __config__=config, first=(Any, ...))
+        values["first"] = st.sampled_from([5, "a"])
     return owner
 
 
