@@ -32,6 +32,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 from babel.support import Translations
 from msgspec import Meta
 
@@ -40,7 +41,12 @@ from micropie._core.binding.structures import invalid as misfits
 from micropie._core.binding.structures.invalid import CALL, MOST_VALUES, RUN
 from micropie._core.binding.structures.makers import maker_for
 from micropie._core.binding.structures.readings import Reading
-from micropie._core.binding.values.constraints import MOST_ERRORS, NO_ARRAY, NO_OBJECT
+from micropie._core.binding.values.constraints import (
+    MOST_ERRORS,
+    NO_ARRAY,
+    NO_OBJECT,
+    UNWANTED,
+)
 from micropie._core.binding.values.converters import OwnTypes, converter_for
 from micropie._core.binding.values.limits import SizeError, check_sizes
 from micropie._core.http import ParameterError
@@ -1009,6 +1015,87 @@ def test_a_named_tuple_of_pydantic_is_an_array_or_an_object() -> None:
     kind = pydantic.create_model("Box", spot=(Pin, ...))
     assert [one.words for one in problems_of(kind, {"spot": "x"})] == [NO_ARRAY]
     assert [one.field for one in problems_of(kind, {"spot": {}})] == ["spot.x"]
+
+
+def closed_typed_dict(name: str, fields: dict[str, Any]) -> Any:
+    make: Any = typing_extensions.TypedDict
+    made = make(name, fields | {"site": typing_extensions.NotRequired[pydantic.HttpUrl]})
+    made.__pydantic_config__ = {"extra": "forbid"}
+    return made
+
+
+CLOSED: dict[str, Any] = {
+    "Struct": lambda name, fields: msgspec.defstruct(
+        name, fields.items(), forbid_unknown_fields=True
+    ),
+    "tagged Struct": lambda name, fields: msgspec.defstruct(
+        name, fields.items(), forbid_unknown_fields=True, tag=str.lower
+    ),
+    "model": lambda name, fields: type(
+        name,
+        (pydantic.BaseModel,),
+        {
+            "__annotations__": fields,
+            "__module__": __name__,
+            "model_config": pydantic.ConfigDict(extra="forbid"),
+        },
+    ),
+    "pydantic's dataclass": lambda name, fields: pydantic.dataclasses.dataclass(
+        config=pydantic.ConfigDict(extra="forbid")
+    )(type(name, (), {"__annotations__": fields})),
+    "TypedDict": closed_typed_dict,
+}
+
+
+@pytest.mark.parametrize("kind", CLOSED)
+def test_names_that_a_class_forbids_are_reported_in_the_same_words(kind: str) -> None:
+    part = CLOSED[kind]("Part", {"x": int})
+    a_list, _, a_dict = GENERICS
+    whole = CLOSED[kind]("Whole", {"parts": a_list[part], "by_name": a_dict[str, part]})
+    tag = {"type": "part"} if kind == "tagged Struct" else {}
+    found = problems_of(
+        whole,
+        {
+            "parts": [tag | {"x": 1}, tag | {"x": 1, "z": None}],
+            "by_name": {"a": tag | {"x": "a", "y": [], "z": ""}},
+            "a.b": 1,
+            "k" * 300: {},
+        },
+    )
+    assert {(one.field, one.words, one.expected) for one in found} == {
+        ("parts[1].z", UNWANTED, "no value"),
+        ("by_name.a.x", NUMBER, "a whole number"),
+        ("by_name.a.y", UNWANTED, "no value"),
+        ("by_name.a.z", UNWANTED, "no value"),
+        ("a.b", UNWANTED, "no value"),
+        (f"{'k' * 200}...", UNWANTED, "no value"),
+    }
+    assert [one.given for one in found if one.field == "by_name.a.y"] == [[]]
+
+
+def test_each_forbidden_name_of_a_query_is_reported(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/")
+    def page(wanted: Annotated[Few, Query()]) -> str:
+        raise AssertionError
+
+    client = make_client(app)
+    sentence = "The query is invalid: Object contains unknown field `{}`."
+    names = ("pgae", "sort")
+    assert client.get("/?count=1&pgae=2&sort=up").text == " ".join(map(sentence.format, names))
+    answer = client.get("/?pgae=2&sort=up", headers={"Accept": "application/json"})
+    assert [(one["field"], one["detail"]) for one in answer.json()["errors"]] == [
+        (name, UNWANTED) for name in names
+    ]
+
+
+def test_no_more_forbidden_names_are_reported_than_other_errors() -> None:
+    assert len(problems_of(Few, dict.fromkeys(map(str, range(MOST_ERRORS + 1))))) == MOST_ERRORS
+
+
+class Few(msgspec.Struct, forbid_unknown_fields=True):
+    count: int = 0
 
 
 class Filled(msgspec.Struct):

@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import chain, repeat
 from types import NoneType
-from typing import Any, cast
+from typing import Any, Never, cast
 
 from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of, united
 from micropie._core.binding.fields import (
@@ -31,6 +31,7 @@ from micropie._core.binding.values.converters import (
     AN_ARRAY,
     AN_OBJECT,
     ANYTHING,
+    NOTHING,
     Converter,
     OwnTypes,
     converter_for,
@@ -231,6 +232,7 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
     """Return the converter for a parameter with the annotation ``hint`` of a field. If no parameter
     can have this annotation, return one that only checks whether the value is an object or array.
+    ``Never`` is the annotation of a name that is no field.
     """
     try:
         return converter_for(hint, own)
@@ -245,7 +247,9 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
     if members == [hint]:
         if elements_in(hint) is not None:
             return AN_ARRAY
-        return AN_OBJECT if is_structure(hint) or owner_of(hint) in MAPPINGS else ANYTHING
+        if is_structure(hint) or owner_of(hint) in MAPPINGS:
+            return AN_OBJECT
+        return NOTHING if hint is Never else ANYTHING
     inner = [described_as(one, own) for one in members]
     expected = dict.fromkeys(one.expected for one in inner)
     if len(expected) == 1:

@@ -9,12 +9,12 @@ a parameter of the value's type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Never, TypeAlias, Union, get_args
 
-from micropie._core.binding.annotations import Hint, bare, is_choice, united
+from micropie._core.binding.annotations import Hint, bare, is_choice, owner_of, united
 from micropie._core.binding.fields import (
     Field,
     chosen,
@@ -35,6 +35,7 @@ from micropie._core.binding.values.constraints import (
     MOST_ERRORS,
     REQUIRED_FIELD,
     TOO_MANY,
+    UNWANTED,
     BrokenConstraint,
 )
 from micropie._core.binding.values.converters import (
@@ -216,9 +217,14 @@ def _has_clear_names(structure: type) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _fields_in_objects(structure: type) -> Sequence[Field]:
-    """Return the fields that JSON objects have for a structure. An array-like Struct has none."""
-    return fields_of(structure) if elements_in(structure) is None else ()
+def _fields_in_objects(structure: type) -> tuple[Sequence[Field], Set[str] | None]:
+    """Return the fields that JSON objects have for a structure and, if it forbids unknown names,
+    all names that are known. An array-like Struct has no such fields.
+    """
+    fields = fields_of(structure) if elements_in(structure) is None else ()
+    config = getattr(owner_of(structure), "__struct_config__", None)
+    is_closed = fields and config is not None and config.forbid_unknown_fields
+    return fields, {*tag_of(structure), *(one.name for one in fields)} if is_closed else None
 
 
 class _Search:
@@ -250,17 +256,21 @@ class _Search:
             named = next((step for step in reason.path[level : level + 1] if step != "..."), None)
         is_found = False
         for inner, step in self._parts(field, value, named) if level < DEEPEST else ():
-            at = (*path, step)
-            if isinstance(value, dict) and step not in value:
+            if inner is None:
+                is_found = True
+                at = tuple(map(_shortened, (*path, step)))
+                text = _at(f"Object contains unknown field `{at[-1]}`", path)
+                yield _problem(own, Never, at, value[step], text)
+            elif isinstance(value, dict) and step not in value:
                 is_found = True
                 text = _at(f"Object missing required field `{step}`", path)
+                at = (*path, step)
                 yield _problem(own, inner.hint, at, None, text, unknown=REQUIRED_FIELD)
-            elif self._affords(value[step]):
-                part = value[step]
-                refused = reason if step == named else self._refusal(part, inner.hint, at)
+            elif self._affords(part := value[step]):
+                refused = reason if step == named else self._refusal(part, inner.hint, path, step)
                 if refused is not None:
                     is_found = True
-                    yield from self.errors_in(refused, inner, part, at)
+                    yield from self.errors_in(refused, inner, part, (*path, step))
         if is_found:
             return
         if value.__class__ in (dict, list) and (part := _part_for(field, value)) is not field:
@@ -270,16 +280,19 @@ class _Search:
 
     def _parts(
         self, field: Field, value: object, named: str | int | None
-    ) -> Iterator[tuple[Field, str | int]]:
+    ) -> Iterator[tuple[Field | None, str | int]]:
         """Yield the annotation and the name or index of each value directly inside ``value``. Leave
-        out those runs of a list's elements that are valid.
+        out those runs of a list's elements that are valid. A forbidden name has no annotation.
         """
         if isinstance(value, dict):
             members = field.members
             member = members[0] if len(members) == 1 else chosen(members, value)[0]
-            for inner in _fields_in_objects(member) if member is not None else ():
+            fields, known = ((), None) if member is None else _fields_in_objects(member)
+            for inner in fields:
                 if inner.required or inner.name in value:
                     yield inner, inner.name
+            if known is not None:
+                yield from ((None, name) for name in value if name not in known)
             if not members and field.values is not None:
                 yield from ((field.values, key) for key in value if len(key) <= LONGEST_KEY)
         elif isinstance(value, list) and (elements := _elements_of(field)) is not None:
@@ -304,12 +317,16 @@ class _Search:
         self._left -= cost if is_affordable else CALL
         return is_affordable
 
-    def _refusal(self, part: object, hint: Hint, path: Path = ()) -> _Reason | None:
-        """Return why the part of the document at ``path`` is refused, or None if it is valid."""
+    def _refusal(
+        self, part: object, hint: Hint, path: Path = (), step: str | int = 0
+    ) -> _Reason | None:
+        """Return why the part at ``step`` of the value at ``path`` is refused, or None if it is
+        valid.
+        """
         try:
             self._maker.make(part, self._is_json, hint)
         except ValueError as refused:
-            return _reason(refused, path)
+            return _reason(refused, (*path, step))
         return None
 
 
@@ -383,15 +400,13 @@ def _of_error(
     one: Mapping[str, Any], field: Field | None, steps: Path, own: OwnTypes
 ) -> ParameterError:
     """Return the error for one of pydantic's, about the value at ``steps``."""
-    value = one["input"]
     is_written, words = words_of(one)
     fault, unknown = refusal(one, words).args
-    if one["type"] == "missing":
-        value, unknown = None, REQUIRED_FIELD
+    value = None if unknown is REQUIRED_FIELD else one["input"]
     written = words if is_written else ""
     path = steps if len(str(steps)) <= LONGEST_KEY else tuple(map(_shortened, steps))
     text = without_markup(_worded(path, one["msg"] if words else _WORDLESS))
-    hint = None if field is None else field.hint
+    hint = Never if unknown is UNWANTED else None if field is None else field.hint
     return _problem(own, hint, path, value, text, written, unknown, fault)
 
 

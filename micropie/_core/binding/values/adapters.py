@@ -28,7 +28,9 @@ from micropie._core.binding.values.constraints import (
     MOST_ERRORS,
     NO_ARRAY,
     NO_OBJECT,
+    REQUIRED_FIELD,
     TOO_MANY,
+    UNWANTED,
     BrokenConstraint,
     broken,
 )
@@ -76,11 +78,13 @@ _BROKEN = pattern(
     "|string_pattern_mismatch"
 )
 _OFFSETS = {"timezone_aware": True, "timezone_naive": False}
-# The errors about a value that is no object or no array.
-_SHAPES = by_name(
+# The messages for errors about the kind of value, and about missing and unknown names.
+_SENTENCES = by_name(
     {
         NO_OBJECT: "model_type model_attributes_type dataclass_type dict_type mapping_type",
         NO_ARRAY: "list_type tuple_type set_type frozen_set_type arguments_type",
+        REQUIRED_FIELD: "missing",
+        UNWANTED: "extra_forbidden unexpected_keyword_argument",
     }
 )
 
@@ -234,11 +238,11 @@ class Adapter:
 
 def refusal(problem: Mapping[str, Any], words: str) -> BrokenConstraint:
     """Return a pydantic error as that of a parameter. Its sentence is pydantic's message ``words``,
-    unless it is about a constraint or the kind of value.
+    unless there is one of ours.
     """
     kind = problem["type"]
-    if kind in _SHAPES:
-        return BrokenConstraint("invalid", _SHAPES[kind])
+    if kind in _SENTENCES:
+        return BrokenConstraint("invalid", _SENTENCES[kind])
     if kind in _OFFSETS:
         return broken("tz", _OFFSETS[kind], problem["input"])
     if _BROKEN.fullmatch(kind):

@@ -143,6 +143,7 @@ REQUIRED_FIELD = "Please fill in this field."
 INVALID = "Please enter another value."
 NO_OBJECT = "Please enter a JSON object."
 NO_ARRAY = "Please enter a JSON array."
+UNWANTED = "Please leave out this field."
 TOO_MANY = Sentence(*_COUNTED["max_length"][:1] * 2, count=MAX_HASHED)
 
 

@@ -52,6 +52,7 @@ from micropie._core.binding.values.constraints import (
     MAX_HASHED,
     NO_ARRAY,
     REQUIRED_FIELD,
+    UNWANTED,
     BrokenConstraint,
     Message,
     check_count,
@@ -583,7 +584,7 @@ def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
     return converter
 
 
-def _from_no_text(text: str) -> object:
+def _from_no_text(text: object) -> object:
     raise ValueError(text)
 
 
@@ -861,3 +862,4 @@ def _elements_of(value: object) -> list[object]:
 # Structures are created by msgspec or pydantic, so these only check what kind of value it is.
 AN_OBJECT = _json_object(_BUILT_IN[str], ANYTHING)
 AN_ARRAY = Converter("a JSON array", _from_no_text, _elements_of, takes_text=False)
+NOTHING = Converter("no value", _from_no_text, _from_no_text, invalid=UNWANTED, required=UNWANTED)
