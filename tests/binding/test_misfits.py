@@ -39,6 +39,7 @@ from msgspec import Meta
 from micropie import App, BindingErrors, Form, Message, Query, SetupError, UploadFile, post
 from micropie._core.binding.structures import invalid as misfits
 from micropie._core.binding.structures.invalid import CALL, MOST_VALUES, RUN
+from micropie._core.binding.structures.invalid import DEEPEST as DEEPEST_SEARCH
 from micropie._core.binding.structures.makers import maker_for
 from micropie._core.binding.structures.readings import Reading
 from micropie._core.binding.values.constraints import (
@@ -691,7 +692,7 @@ def _tail(text: str) -> str:
             {"name": "Please fill in this field.", "nick": "Please enter text."},
         ),
         (Odd, {"name": "a", "pair": [1, "x"]}, {"pair[1]": "Please choose yes or no."}),
-        (Odd, {"name": "a", "pair": [1]}, {"pair": "Please enter another value."}),
+        (Odd, {"name": "a", "pair": [1]}, {"pair[1]": REQUIRED}),
         (Odd, {"name": "a", "union": "x"}, {"union": "Please enter another value."}),
         (Odd, {"name": "a", "prices": {"a": "x"}}, {"prices.a": "Please enter a decimal number."}),
         (Odd, {"name": "a", "prices": []}, {"prices": "Please enter a JSON object."}),
@@ -1092,6 +1093,138 @@ def test_each_forbidden_name_of_a_query_is_reported(make_client: MakeClient) -> 
 
 def test_no_more_forbidden_names_are_reported_than_other_errors() -> None:
     assert len(problems_of(Few, dict.fromkeys(map(str, range(MOST_ERRORS + 1))))) == MOST_ERRORS
+
+
+class Corner(NamedTuple):
+    x: int
+    y: int = 0
+
+
+class Edge(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    x: int
+    y: int = 0
+
+
+class TaggedEdge(Edge, tag=1):
+    pass
+
+
+def limited(make: Any, limit: Any) -> Any:
+    """Return a class with collections of limited lengths. ``make``: creates a class with fields."""
+    part, most = make("Part", {"x": int}), limit(min_length=2, max_length=3)
+    a_list, a_tuple, a_dict = GENERICS
+    return make(
+        "Whole",
+        {
+            "numbers": Annotated[list[int], most],
+            "texts": Annotated[set[str], most],
+            "by_name": Annotated[dict[str, int], most],
+            "parts": Annotated[a_list[part], most, Message(min_length="Two, please.")],
+            "spots": Annotated[frozenset[Corner], most],
+            "part_by_name": Annotated[a_dict[str, part], most],
+            "pairs": a_list[a_tuple[int, part]],
+            "corner": Corner,
+        },
+    )
+
+
+@pytest.mark.parametrize("make", SHAPES.values(), ids=SHAPES)
+def test_limits_of_collections_have_the_same_words_for_every_class(make: Any) -> None:
+    is_pydantics = make in (SHAPES["model"], SHAPES["pydantic's dataclass"])
+    kind = limited(make, pydantic.Field if is_pydantics else Meta)
+    part = {"x": 1}
+    short = {
+        "numbers": [1],
+        "texts": ["a"],
+        "by_name": {"a": 1},
+        "parts": [part],
+        "spots": [[1, 2]],
+        "part_by_name": {},
+        "pairs": [[1, part], [1]],
+        "corner": [],
+    }
+    assert {one.field: one.words for one in problems_of(kind, short)} == {
+        **dict.fromkeys(("numbers", "texts", "by_name", "spots", "part_by_name"), TWO),
+        "parts": "Two, please.",
+        "pairs[1][1]": REQUIRED,
+        "corner[0]": REQUIRED,
+    }
+    names = "abcd"
+    long = {
+        "numbers": [1, 2, 3, 4],
+        "texts": [*names],
+        "by_name": dict.fromkeys(names, 1),
+        "parts": [part] * 4,
+        "spots": [[1], [2], [3], [4]],
+        "part_by_name": dict.fromkeys(names, part),
+        "pairs": [[1, part, 2]],
+        "corner": [1, 2, 3],
+    }
+    found = problems_of(kind, long)
+    assert {one.field: one.words for one in found} == {
+        **dict.fromkeys(long.keys() - {"pairs", "corner"}, "Please choose at most 3."),
+        "pairs[0]": "Please choose at most 2.",
+        "corner": "Please choose at most 2.",
+    }
+    expected = {one.field: one.expected for one in found}
+    limits = ", of length 2 or more, of length 3 or less"
+    assert expected["parts"] == f"a JSON array{limits}"
+    assert expected["part_by_name"] == f"a JSON object{limits}"
+    fits = (
+        long
+        | {"corner": [1], "pairs": []}
+        | {
+            name: value[:3] if isinstance(value, list) else dict([*value.items()][:3])
+            for name, value in long.items()
+            if isinstance(value, list | dict) and name not in ("corner", "pairs")
+        }
+    )
+    assert maker_for(kind).make(fits, True) is not None
+    (problem,) = problems_of(kind, fits | {"corner": ["x"]})
+    assert (problem.field, problem.words) == ("corner[0]", NUMBER)
+
+
+TWO = "Please choose at least 2."
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "told"),
+    [
+        (TaggedEdge, [], {"[0]": REQUIRED, "[1]": REQUIRED}),
+        (TaggedEdge, [1], {"[1]": REQUIRED}),
+        (TaggedEdge, [1, "x"], {"[1]": NUMBER}),
+        (Edge, [], {"[0]": REQUIRED}),
+        (Edge, ["x"], {"[0]": NUMBER}),
+        (Edge, [1, 2, 3], {"": "Please choose at most 2."}),
+    ],
+)
+def test_an_array_like_struct_lacks_its_required_elements(
+    kind: Any, document: Any, told: Any
+) -> None:
+    assert {one.field: one.words for one in problems_of(kind, document)} == told
+
+
+def test_an_array_that_is_too_deep_to_be_searched_may_lack_elements() -> None:
+    kind: Any = Corner
+    document: Any = []
+    for _ in range(DEEPEST_SEARCH):
+        kind, document = GENERICS[0][kind], [document]
+    (problem,) = problems_of(msgspec.defstruct("Deep", [("x", kind)]), {"x": document})
+    assert problem.words == "Please choose at least 1."
+    kind = msgspec.defstruct("Closed", [("x", kind)])
+    (problem,) = problems_of(kind, {"x": str(document)})
+    assert problem.words == NO_ARRAY
+
+
+class Plain(pydantic.BaseModel):
+    x: int
+
+
+def test_a_constraint_that_nothing_else_checks_leaves_the_sentence_to_pydantic() -> None:
+    few = Annotated[list[Plain], pydantic.AfterValidator(lambda spots: spots)]
+    kind = pydantic.create_model("Few", spots=(few, ...))
+    (problem,) = problems_of(kind, {"spots": {}})
+    assert (problem.words, problem.expected) == (NO_ARRAY, "a JSON array")
 
 
 class Few(msgspec.Struct, forbid_unknown_fields=True):

@@ -69,7 +69,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "dataclasses out": (112, 136),
     "models out": (59, 83),
     "models in": (85, 113),
-    "dataclasses refused": (506, 507),
+    "dataclasses refused": (504, 505),
     "models refused": (199, 200),  # a constraint that pydantic checks has our sentence
     "upload": (242, 201),  # under ASGI the calls of the package that finds the parts count, too
     "session write": (111, 129),
@@ -117,7 +117,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "models out": (1070, 1360),
     "models in": (1620, 1850),
     # an invalid object or array may be a part of a union
-    "dataclasses refused": (8500, 8320),
+    "dataclasses refused": (8480, 8300),
     "models refused": (3110, 2930),
     "upload": (3990, 2860),
     "session write": (1720, 1910),  # a session knows the objects that parameters have for it

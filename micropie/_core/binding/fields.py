@@ -507,9 +507,11 @@ def elements_in(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
     """Return the annotations of an array's first elements, and that of all further elements. Return
     None if no array becomes this type.
     """
+    if is_named_tuple(kind):
+        return [*hints_of_class(kind).values()], Any
     config = getattr(owner_of(kind), "__struct_config__", None)
-    if is_named_tuple(kind) or (config is not None and config.array_like):
-        return [*[Any] * len(tag_of(kind)), *hints_inside(kind)], Any
+    if config is not None and config.array_like:
+        return [*[Any] * len(tag_of(kind)), *(one.hint for one in fields_of(kind))], Any
     return element_types(kind)
 
 

@@ -39,6 +39,7 @@ from micropie._core.binding.values.converters import (
     parts_of,
     takes_any_text,
     with_message,
+    with_metadata,
 )
 from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
@@ -241,7 +242,11 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
         # msgspec or pydantic enforces.
         kind, metadata = parts_of(hint)
         if kind is not hint:
-            return with_message(described_as(kind, own), metadata)
+            inner = described_as(kind, own)
+            try:
+                return with_metadata(inner, kind, metadata)
+            except SetupError:
+                return with_message(inner, metadata)
     root = root_of(hint)
     members = [one for one in united(root) if one is not NoneType]
     if members == [hint]:
@@ -250,13 +255,13 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
         if is_structure(hint) or owner_of(hint) in MAPPINGS:
             return AN_OBJECT
         return NOTHING if hint is Never else ANYTHING
-    inner = [described_as(one, own) for one in members]
-    expected = dict.fromkeys(one.expected for one in inner)
+    several = [described_as(one, own) for one in members]
+    expected = dict.fromkeys(one.expected for one in several)
     if len(expected) == 1:
-        return inner[0]
+        return several[0]
     return Converter(
         " or ".join(expected),
-        partial(first_that_fits, [one.from_text for one in inner]),
-        partial(first_that_fits, [one.from_json for one in inner]),
+        partial(first_that_fits, [one.from_text for one in several]),
+        partial(first_that_fits, [one.from_json for one in several]),
         invalid=INVALID,
     )

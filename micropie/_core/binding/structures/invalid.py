@@ -9,7 +9,7 @@ a parameter of the value's type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Never, TypeAlias, Union, get_args
@@ -37,6 +37,7 @@ from micropie._core.binding.values.constraints import (
     TOO_MANY,
     UNWANTED,
     BrokenConstraint,
+    broken,
 )
 from micropie._core.binding.values.converters import (
     ANYTHING,
@@ -161,6 +162,12 @@ def _problem(
 
 _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
+# what msgspec says of an array or object with too few or too many values
+_LENGTH = pattern(
+    "Expected `(?:array|object)` of (?:at (?:most|least) )?length "
+    r"(>= |<= |)(\d+)(?: to (\d+))?(?:, got (\d+))?"
+)
+
 _WORDLESS = "Invalid value"  # used if a validator raises ``ValueError()`` without a message
 
 
@@ -206,8 +213,13 @@ def _elements_of(field: Field) -> tuple[Sequence[Field], Field] | None:
     hints = None if field.elements is not None else elements_in(field.kind)
     if hints is None:
         return field.elements
-    first, rest = hints
-    return [*map(field_of, first)], field_of(rest)
+    owner = owner_of(field.kind)
+    if is_structure(owner):
+        needed = [*map(bool, tag_of(owner)), *(one.required for one in fields_of(field.kind))]
+    else:
+        needed = [name not in owner._field_defaults for name in owner._fields]
+    first = zip(hints[0], needed, strict=True)
+    return [field_of(hint, required=is_needed) for hint, is_needed in first], field_of(hints[1])
 
 
 @lru_cache(maxsize=256)
@@ -225,6 +237,30 @@ def _fields_in_objects(structure: type) -> tuple[Sequence[Field], Set[str] | Non
     config = getattr(owner_of(structure), "__struct_config__", None)
     is_closed = fields and config is not None and config.forbid_unknown_fields
     return fields, {*tag_of(structure), *(one.name for one in fields)} if is_closed else None
+
+
+# The annotation and the name or index of a value inside another, and a text if it is missing or
+# forbidden.
+_Part: TypeAlias = tuple[Field, str | int, str]
+_NO_FIELD = field_of(Never)  # for a name that a structure forbids
+
+
+def _members_in(field: Field, value: dict[str, Any]) -> Iterator[_Part]:
+    """Yield what is directly inside an object."""
+    members = field.members
+    member = members[0] if len(members) == 1 else chosen(members, value)[0]
+    fields, known = ((), None) if member is None else _fields_in_objects(member)
+    for inner in fields:
+        if inner.name in value:
+            yield inner, inner.name, ""
+        elif inner.required:
+            yield inner, inner.name, f"Object missing required field `{inner.name}`"
+    if known is not None:
+        for name in value:
+            if name not in known:
+                yield _NO_FIELD, name, f"Object contains unknown field `{_shortened(name)}`"
+    if not members and field.values is not None:
+        yield from ((field.values, key, "") for key in value if len(key) <= LONGEST_KEY)
 
 
 class _Search:
@@ -255,17 +291,13 @@ class _Search:
             # msgspec writes "..." for each key of a dict, which may also be the name of one
             named = next((step for step in reason.path[level : level + 1] if step != "..."), None)
         is_found = False
-        for inner, step in self._parts(field, value, named) if level < DEEPEST else ():
-            if inner is None:
+        for inner, step, fault in self._parts(field, value, named) if level < DEEPEST else ():
+            if fault:
                 is_found = True
-                at = tuple(map(_shortened, (*path, step)))
-                text = _at(f"Object contains unknown field `{at[-1]}`", path)
-                yield _problem(own, Never, at, value[step], text)
-            elif isinstance(value, dict) and step not in value:
-                is_found = True
-                text = _at(f"Object missing required field `{step}`", path)
-                at = (*path, step)
-                yield _problem(own, inner.hint, at, None, text, unknown=REQUIRED_FIELD)
+                given = value[step] if inner is _NO_FIELD else None
+                at = (*path, _shortened(step))
+                text = _at(fault, path)
+                yield _problem(own, inner.hint, at, given, text, unknown=REQUIRED_FIELD)
             elif self._affords(part := value[step]):
                 refused = reason if step == named else self._refusal(part, inner.hint, path, step)
                 if refused is not None:
@@ -278,33 +310,33 @@ class _Search:
         else:
             yield _described(reason, field, value, path, own)
 
-    def _parts(
-        self, field: Field, value: object, named: str | int | None
-    ) -> Iterator[tuple[Field | None, str | int]]:
-        """Yield the annotation and the name or index of each value directly inside ``value``. Leave
-        out those runs of a list's elements that are valid. A forbidden name has no annotation.
+    def _parts(self, field: Field, value: object, named: str | int | None) -> Iterable[_Part]:
+        """Return what is directly inside ``value``. Leave out those runs of a list's elements that
+        are valid.
         """
         if isinstance(value, dict):
-            members = field.members
-            member = members[0] if len(members) == 1 else chosen(members, value)[0]
-            fields, known = ((), None) if member is None else _fields_in_objects(member)
-            for inner in fields:
-                if inner.required or inner.name in value:
-                    yield inner, inner.name
-            if known is not None:
-                yield from ((None, name) for name in value if name not in known)
-            if not members and field.values is not None:
-                yield from ((field.values, key) for key in value if len(key) <= LONGEST_KEY)
-        elif isinstance(value, list) and (elements := _elements_of(field)) is not None:
-            first, rest = elements
-            # the annotation itself if possible, because a reader is compiled for each new one
-            hint: Any = list[Any] if first else field.kind
-            yield from zip(first, range(len(value)), strict=False)
-            for start in range(len(first), len(value), RUN):
-                run = range(start, min(start + RUN, len(value)))
-                others = [value[index] for index in run if index != named]
-                is_refused = self._affords(others) and self._refusal(others, hint) is not None
-                yield from ((rest, index) for index in run if is_refused or index == named)
+            return _members_in(field, value)
+        return self._elements_in(field, value, named) if isinstance(value, list) else ()
+
+    def _elements_in(
+        self, field: Field, value: list[object], named: str | int | None
+    ) -> Iterator[_Part]:
+        elements = _elements_of(field)
+        if elements is None:
+            return
+        first, rest = elements
+        for index, inner in enumerate(first):
+            if index < len(value):
+                yield inner, index, ""
+            elif inner.required:
+                yield inner, index, "Array is too short"
+        # the annotation itself if possible, because a reader is compiled for each new one
+        hint: Any = list[Any] if first else field.kind
+        for start in range(len(first), len(value), RUN):
+            run = range(start, min(start + RUN, len(value)))
+            others = [value[index] for index in run if index != named]
+            is_refused = self._affords(others) and self._refusal(others, hint) is not None
+            yield from ((rest, index, "") for index in run if is_refused or index == named)
 
     def _affords(self, part: object) -> bool:
         """Return whether a part of the document may be converted, and count its values. It may be
@@ -334,7 +366,7 @@ def _described(
     reason: _Reason, field: Field, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
     """Return the error for one value."""
-    hint = field.hint
+    hint, fault, unknown = field.hint, "invalid", INVALID
     text = reason.text[:LONGEST_TEXT]  # msgspec quotes a key that is no field
     if reason.cause is not None and is_structure(field.kind):  # raised by ``__post_init__``
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
@@ -343,6 +375,11 @@ def _described(
         choices = [*filter(is_choice, kinds_in(hint))]
         expected = [converter_for(one, own).expected for one in choices]
         text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
+    elif found := _LENGTH.match(text):
+        is_short = found[1] == ">= " or int(found[4] or found[2]) < int(found[2])
+        name = "min_length" if is_short else "max_length"
+        bound = found[2] if is_short else found[3] or found[2]
+        fault, unknown = broken(name, int(bound), ()).args
     # msgspec quotes the tag that the client sent to choose a member of a union
     elif text.startswith("Invalid value"):
         text = _WORDLESS
@@ -356,7 +393,7 @@ def _described(
         hint, path = None, (*path, *steps)
     if name and steps == (name,) and isinstance(value, dict):
         hint, value = Literal[tuple(tag for _, tag in tags)], value.get(name)
-    return _problem(own, hint, path, value, shown)
+    return _problem(own, hint, path, value, shown, unknown=unknown, fault=fault)
 
 
 def _at(text: str, path: Path) -> str:
