@@ -256,7 +256,7 @@ def test_a_wildcard_has_its_parameter_s_constraints() -> None:
         def page(
             self,
             a: Annotated[int, Meta(ge=1)],
-            b: Annotated[int, Meta(le=9)],
+            b: Annotated[float, Meta(le=9)],
             c: str,
             d: int | None,
         ) -> str:

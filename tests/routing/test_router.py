@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MethodType
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
 import httpx2 as httpx
 import pytest
+from msgspec import Meta
+from pydantic import Field, Strict
 
 from micropie import (
     App,
@@ -1514,23 +1516,34 @@ def test_a_setup_error_names_the_handler() -> None:
 def odd(thing: complex) -> None: ...
 
 
-def test_a_float_in_the_path_is_no_int() -> None:
-    def page(self: App, x: int) -> str:
+@pytest.mark.parametrize(
+    ("kind", "is_refused"),
+    [
+        (int, True),
+        (int | None, True),
+        (Annotated[int, Meta(ge=1)], True),
+        (Annotated[int | None, Field(le=5)], True),
+        (Annotated[int, Meta(ge=1)] | None, True),
+        (Annotated[int, Strict()], True),
+        (list[int], False),
+        (int | str, False),
+        (float, False),
+        (Annotated[float | None, Meta(ge=1)], False),
+    ],
+)
+def test_a_float_in_the_path_is_no_int(kind: Any, is_refused: bool) -> None:
+    app = App()
+
+    def page(x: Any) -> str:
         return str(x)
 
-    def pages(self: App, x: list[int]) -> str:
-        return str(x)
-
-    def other(self: App, x: float) -> str:
-        return str(x)
-
-    for function, is_refused in ((page, True), (pages, False), (other, False)):
-        root = type("Root", (App,), {"page": get("/<x:float>")(function)})
-        if is_refused:
-            with pytest.raises(SetupError, match=r"page has the parameter x: int: write <x:int>, "):
-                root()._micropie.compiled()
-        else:
-            root()._micropie.compiled()
+    page.__annotations__ = {"x": kind}
+    app.get("/<x:float>")(page)
+    if is_refused:
+        with pytest.raises(SetupError, match=r"page has the parameter x: int: write <x:int>, "):
+            app._micropie.compiled()
+    else:
+        app._micropie.compiled()
 
 
 def test_an_escape_in_a_route_is_refused() -> None:

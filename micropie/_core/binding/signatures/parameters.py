@@ -147,11 +147,6 @@ class BoundParameter:
         return "form" in self.places and (self.is_whole or not is_text)
 
     @property
-    def is_int(self) -> bool:
-        """Whether the value is an int."""
-        return self.converter.from_text is NUMBERS[0] and self.converter.many is None
-
-    @property
     def label(self) -> str:
         """The beginning of an error message about the parameter: "Parameter 'page'", "Header
         'X-Token'" or "The JSON body".

@@ -258,9 +258,10 @@ class Plan:
         """
         code = getattr(self.function, "__code__", None)
         written = getattr(self.function, "__qualname__", "its handler")
+        ints = [one.name for one in self.parameters if bare(one.annotation)[0] is int]
         for name, rule in rules.items():
             bound = self.bound.get(name)
-            if bound is not None and rule == "float" and bound.is_int:
+            if rule == "float" and name in ints:
                 raise SetupError(
                     f"the route {route!r} has <{name}:float>, but {written} has the parameter "
                     f"{name}: int: write <{name}:int>, or {name}: float"
