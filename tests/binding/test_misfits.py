@@ -1204,6 +1204,57 @@ def test_an_array_like_struct_lacks_its_required_elements(
     assert {one.field: one.words for one in problems_of(kind, document)} == told
 
 
+@pytest.mark.parametrize("base", [msgspec.Struct, pydantic.BaseModel])
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ({"corner[0]": "1", "corner[1]": "2"}, [[1, 2], []]),
+        ({"corner[0]": "1"}, [[1, 0], []]),
+        ({"corner": ["1", "2"]}, [[1, 2], []]),
+        ({"corner": ""}, [None, []]),
+        ({"rows[0][0]": "1", "rows[1][0]": "2", "rows[1][1]": "3"}, [None, [[1, 0], [2, 3]]]),
+        ({"corner[0]": "x"}, {"corner[0]": NUMBER}),
+        ({"rows[0][1]": "x", "rows[1][0]": "2"}, {"rows[0][0]": NUMBER}),
+    ],
+)
+def test_the_elements_of_a_named_tuple_have_numbers_in_a_form(
+    make_client: MakeClient, base: Any, sent: Any, found: Any
+) -> None:
+    hints = {"corner": Corner | None, "rows": list[Corner]}
+    body: Any = {"__annotations__": hints, "__module__": __name__, "corner": None, "rows": []}
+    kind = type(base)("Board", (base,), body)
+    app = App()
+
+    @app.post("/")
+    def page(board: Annotated[Any, Form()], errors: BindingErrors) -> Any:
+        told = {one.field: one.words for one in errors}
+        return told or [board.corner, board.rows]
+
+    page.__annotations__["board"] = Annotated[kind, Form()]
+    assert make_client(app).post("/", data=sent).json() == found
+
+
+def test_an_array_like_struct_is_read_from_a_form(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/")
+    def page(sent: Annotated[Edges, Form()]) -> Any:
+        return sent
+
+    client = make_client(app)
+    assert client.post("/", data={"edge[0]": "1", "edges[0][0]": "2"}).json() == {
+        "edge": [1, 0],
+        "edges": [[2, 0]],
+    }
+    (problem,) = problems_of(Edges, {"edges[0][0]": ["2"]}, "form")
+    assert (problem.field, problem.words) == ("edge", REQUIRED)
+
+
+class Edges(msgspec.Struct):
+    edge: Edge
+    edges: list[Edge] = []
+
+
 def test_an_array_that_is_too_deep_to_be_searched_may_lack_elements() -> None:
     kind: Any = Corner
     document: Any = []

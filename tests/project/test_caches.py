@@ -68,6 +68,7 @@ CACHES = {
     "_core/binding/values/constraints.py:_samples": NO_KEY,
     "_core/binding/values/converters.py:_with_zone": AUTHORS,
     "_core/binding/fields.py:fields_of": AUTHORS,
+    "_core/binding/fields.py:_elements_with": AUTHORS,
     "_core/binding/fields.py:hints_of_class": AUTHORS,
     "_core/binding/signatures/results.py:_hints_inside": AUTHORS,
     "_core/binding/structures/invalid.py:_fields_in_objects": AUTHORS,

@@ -61,7 +61,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "query": (41, 71),
     "explicit": (42, 72),
     "form": (84, 118),  # an escaped value takes one call more, and a tenth of the time
-    "numbers": (2894, 2920),
+    "numbers": (2594, 2620),
     "link": (187, 164),
     "json body": (59, 93),
     "dataclass": (61, 90),
@@ -108,7 +108,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "query": (660, 1000),
     "explicit": (860, 1190),
     "form": (1310, 1590),
-    "numbers": (35050, 35070),
+    "numbers": (33250, 33470),
     "link": (2180, 2070),
     "json body": (1060, 1340),
     "dataclass": (1120, 1370),

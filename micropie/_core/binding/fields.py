@@ -515,6 +515,29 @@ def elements_in(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
     return element_types(kind)
 
 
+def elements_of(field: Field) -> tuple[Sequence[Field], Field] | None:
+    """Return the same as ``field.elements``, and those of a named tuple or an array-like Struct,
+    which may contain itself. Return None for any other type.
+    """
+    if field.elements is not None or not has_fields(field.kind):
+        return field.elements
+    return _elements_with(field.kind)
+
+
+@lru_cache(maxsize=256)
+def _elements_with(kind: type) -> tuple[Sequence[Field], Field] | None:
+    found = elements_in(kind)
+    if found is None:
+        return None
+    owner: Any = owner_of(kind)
+    if is_structure(kind):
+        needed = [*map(bool, tag_of(kind)), *(one.required for one in fields_of(kind))]
+    else:
+        needed = [name not in owner._field_defaults for name in owner._fields]
+    first = zip(found[0], needed, strict=True)
+    return [field_of(hint, required=is_needed) for hint, is_needed in first], field_of(found[1])
+
+
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
     """Return an annotation and all types inside it, including those of the fields of structures and
     named tuples. For ``set[int]``, these are ``set[int]`` and ``int``.

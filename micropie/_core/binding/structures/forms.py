@@ -19,6 +19,7 @@ from micropie._core.binding.fields import (
     Field,
     chosen,
     elements_in,
+    elements_of,
     fields_of,
     is_structure,
     kinds_in,
@@ -118,16 +119,21 @@ def _read(
     Return ``_ABSENT`` if the document must not contain the field.
     """
     field = rooted(field)
-    if isinstance(node, list) and field.is_json_text:
-        return _read_texts(field, node, own)
-    if isinstance(node, list) and {*map(type, node)} == {JsonText} and _takes_json(field, own):
-        try:
-            return json_in(node, field.elements is not None, Decimal in kinds_in(field.hint))
-        except ValueError as error:
-            raise FormError(path, str(error).removesuffix(".")) from None
-    if node is not None and field.elements is not None:
+    if isinstance(node, list):
+        is_text = field.is_json_text
+        if not is_text and {*map(type, node)} == {JsonText} and _takes_json(field, own):
+            try:
+                return json_in(node, field.elements is not None, Decimal in kinds_in(field.hint))
+            except ValueError as error:
+                raise FormError(path, str(error).removesuffix(".")) from None
+        if is_text or field.elements is None:
+            return _read_texts(field, node, own)
         return _read_rows(*field.elements, node, own, path, is_form)
     if isinstance(node, dict):
+        has_numbers = any(isinstance(one, int) for one in node)
+        elements = elements_of(field) if has_numbers else field.elements
+        if elements is not None:
+            return _read_rows(*elements, node, own, path, is_form)
         if field.members:
             return document_of(field.members, node, own, is_form, path)
         inner = field.values
@@ -140,9 +146,7 @@ def _read(
         if converter is ANYTHING or not converter.takes_text:
             return values_of(node)
         node = node.get(ITSELF)  # the nested names belong to another control
-    if node is None:
-        return _unsent(field, own, path)
-    return _read_texts(field, cast("list[str]", node), own)
+    return _unsent(field, own, path) if node is None else _read_texts(field, cast(Any, node), own)
 
 
 def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
@@ -151,8 +155,9 @@ def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
     """
     if field.omissible or field.is_json_text:
         return _ABSENT
-    if field.elements is not None:  # no tuple of a fixed length is empty
-        return _ABSENT if field.elements[0] else []
+    elements = elements_of(field)
+    if elements is not None:  # no tuple of a fixed length is empty
+        return _ABSENT if elements[0] else []
     if field.kind is bool:
         return False
     # The name is in the path if a class always contains itself, so that no document creates it.

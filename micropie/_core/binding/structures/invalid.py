@@ -19,6 +19,7 @@ from micropie._core.binding.fields import (
     Field,
     chosen,
     elements_in,
+    elements_of,
     field_of,
     fields_of,
     is_structure,
@@ -206,22 +207,6 @@ def _part_for(field: Field, value: dict[str, Any] | list[Any]) -> Field:
     return field_of(Union[tuple(kinds)])._replace(hint=field.hint) if kinds else field  # noqa: UP007
 
 
-def _elements_of(field: Field) -> tuple[Sequence[Field], Field] | None:
-    """Return the fields for the first elements of an array, and that for all further elements, also
-    for a named tuple. Return None for any other type.
-    """
-    hints = None if field.elements is not None else elements_in(field.kind)
-    if hints is None:
-        return field.elements
-    owner = owner_of(field.kind)
-    if is_structure(owner):
-        needed = [*map(bool, tag_of(owner)), *(one.required for one in fields_of(field.kind))]
-    else:
-        needed = [name not in owner._field_defaults for name in owner._fields]
-    first = zip(hints[0], needed, strict=True)
-    return [field_of(hint, required=is_needed) for hint, is_needed in first], field_of(hints[1])
-
-
 @lru_cache(maxsize=256)
 def _has_clear_names(structure: type) -> bool:
     """Return whether each field's name is one step of a path. A name with a dot looks like two."""
@@ -321,7 +306,7 @@ class _Search:
     def _elements_in(
         self, field: Field, value: list[object], named: str | int | None
     ) -> Iterator[_Part]:
-        elements = _elements_of(field)
+        elements = elements_of(field)
         if elements is None:
             return
         first, rest = elements
@@ -532,7 +517,7 @@ def _part(document: Any, step: str | int) -> object:
 
 def _inside(field: Field, step: str | int) -> Field | None:
     """Return the annotation of the value at one step inside of another, or None if it has none."""
-    if isinstance(step, int) and (elements := _elements_of(field)) is not None:
+    if isinstance(step, int) and (elements := elements_of(field)) is not None:
         first, rest = elements
         return rooted(first[step] if step < len(first) else rest)
     inner = [one for kind in field.members for one in fields_of(kind) if one.name == step]
