@@ -1255,6 +1255,40 @@ class Edges(msgspec.Struct):
     edges: list[Edge] = []
 
 
+class ByKey(pydantic.BaseModel):
+    days: dict[date, int] = {}
+    sizes: dict[Size, dict[int, str]] = {}
+    maybe: dict[date, int] | None = None
+    either: dict[int, int] | list[int] = []
+    short: dict[Annotated[str, pydantic.Field(max_length=2)], int] = {}
+    root: pydantic.RootModel[dict[date, int]] | None = None
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"days": {"x": 1, "2026-01-31": "y"}}, {"days.x": A_DAY, "days.2026-01-31": NUMBER}),
+        (
+            {"sizes": {"s": {"y": "z"}, "m": {}}},
+            {"sizes.s.y": NUMBER, "sizes.m": "Please choose one of s, l."},
+        ),
+        ({"maybe": {"x": 1}}, {"maybe.x": A_DAY}),
+        ({"either": {"x": 1}}, {"either.x": NUMBER, "either": OTHER}),
+        ({"either": {"1": "x"}}, {"either.1": NUMBER, "either": OTHER}),
+        ({"short": {"abc": 1}}, {"short.abc": "Please use at most 2 characters."}),
+        ({"root": {"x": 1}}, {"root.x": A_DAY}),
+    ],
+)
+def test_an_invalid_key_of_a_model_has_the_words_of_its_type(document: Any, told: Any) -> None:
+    assert {one.field: one.words for one in problems_of(ByKey, document)} == told
+
+
+def test_the_values_of_a_dict_in_a_union_are_found() -> None:
+    kind = msgspec.defstruct("Either", [("x", dict[str, Corner] | list[Corner] | int)])
+    (problem,) = problems_of(kind, {"x": {"a": ["y"]}})
+    assert (problem.field, problem.words) == ("x.a[0]", NUMBER)
+
+
 def test_an_array_that_is_too_deep_to_be_searched_may_lack_elements() -> None:
     kind: Any = Corner
     document: Any = []

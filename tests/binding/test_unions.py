@@ -425,8 +425,7 @@ REQUIRED = "Please fill in this field."
             {"mixed": {"a": {"doors": "x"}}},
             {
                 "mixed": "Please enter a JSON array.",
-                "mixed.a.doors": "Input should be a valid integer, unable to parse string as an "
-                "integer",
+                "mixed.a.doors": "Please enter a whole number.",
                 "mixed.a.gears": REQUIRED,
             },
         ),
@@ -443,8 +442,7 @@ REQUIRED = "Please fill in this field."
             {"number": ["x"]},
             {
                 "number": "Please enter another value.",
-                "number[0]": "Input should be a valid integer, unable to parse string as an "
-                "integer",
+                "number[0]": "Please enter a whole number.",
             },
         ),
         (
@@ -457,12 +455,10 @@ REQUIRED = "Please fill in this field."
         ),
         (
             {"counts": {"x": 1}},
-            {"counts.x": "Input should be a valid integer, unable to parse string as an integer"},
+            {"counts.x": "Please enter a whole number."},
         ),
-        ({"lists": {"x": [1]}}, {"lists.x": "Input should be a valid integer, unable to parse "
-         "string as an integer"}),
-        ({"counts": {"[key]": 1}}, {"counts.[key]": "Input should be a valid integer, unable "
-         "to parse string as an integer"}),
+        ({"lists": {"x": [1]}}, {"lists.x": "Please enter a whole number."}),
+        ({"counts": {"[key]": 1}}, {"counts.[key]": "Please enter a whole number."}),
         (
             {"chosen": {"kind": "cow"}},
             {

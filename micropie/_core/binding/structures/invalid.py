@@ -12,9 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Never, TypeAlias, Union, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Never,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+)
 
-from micropie._core.binding.annotations import Hint, bare, is_choice, owner_of, united
+from micropie._core.binding.annotations import MAPPINGS, Hint, bare, is_choice, owner_of, united
 from micropie._core.binding.fields import (
     Field,
     chosen,
@@ -202,8 +212,15 @@ def _part_for(field: Field, value: dict[str, Any] | list[Any]) -> Field:
     """
     if field.members or field.elements or len(united(field.kind)) == 1:
         return field
-    takes = is_structure if isinstance(value, dict) else elements_in
-    kinds = [*filter(takes, united(field.kind))]
+    kinds = [
+        one
+        for one in united(field.kind)
+        if (
+            is_structure(one) or get_origin(one) in MAPPINGS
+            if isinstance(value, dict)
+            else elements_in(one)
+        )
+    ]
     return field_of(Union[tuple(kinds)])._replace(hint=field.hint) if kinds else field  # noqa: UP007
 
 
@@ -488,10 +505,13 @@ def _sent(
 ) -> tuple[Field | None, Path]:
     """Return the same as ``_located``, from the steps that are in the document."""
     field: Field | None = structure
+    outer: Hint = None
     path: list[str | int] = []
     for number, step in enumerate(steps, 1):
         if step == "[key]" and not (isinstance(document, dict) and step in document):
-            return None, tuple(path)  # a key is invalid, not its value
+            # a key is invalid, not its value
+            is_known = get_origin(outer) in MAPPINGS
+            return field_of(get_args(outer)[0]) if is_known else None, tuple(path)
         if not isinstance(document, dict | list):
             break
         inner = None if field is None else _inside(field, step)
@@ -502,7 +522,11 @@ def _sent(
             is_name = is_sent and not (field and field.members)
             if not (is_name or (is_last and (is_sent or is_missing))):
                 continue
+            if field is not None:
+                field = _part_for(field, document)
+                inner = _inside(field, step)
         path.append(step)
+        outer = None if field is None else field.kind
         field, document = inner, _part(document, step)
     return field, tuple(path)
 
