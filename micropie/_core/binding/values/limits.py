@@ -14,7 +14,7 @@ import enum
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
-from itertools import chain, takewhile
+from itertools import chain
 from typing import Any, get_args
 
 from micropie._core.binding.annotations import (
@@ -266,18 +266,16 @@ def check_sizes(document: object, is_list: bool) -> None:
 
 def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
     """Return the keys and indexes that lead to an array or an object in a document."""
-    # by the id of each array or object, its key or index and what contains it
-    around = dict[int, tuple[Any, object]]()
-    for value in takewhile(lambda one: one is not wanted, _values_in(document)):
-        if isinstance(value, list | dict):
-            parts = value.items() if isinstance(value, dict) else enumerate(value)
-            for step, part in parts:
-                if isinstance(part, list | dict):
-                    around[id(part)] = step, value
+    # each array or object, after its key or index and the same about what contains it
+    waiting: list[tuple[Any, Any, Any]] = [(None, None, document)]
+    while (found := waiting.pop())[2] is not wanted:
+        value = found[2]
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        waiting += [(step, found, part) for step, part in parts if isinstance(part, list | dict)]
     path: tuple[str | int, ...] = ()
-    while wanted is not document:
-        step, wanted = around[id(wanted)]
-        path = (step, *path)
+    while found[1] is not None:
+        path = (found[0], *path)
+        found = found[1]
     return path
 
 
