@@ -951,6 +951,21 @@ def test_a_link_fills_the_field_that_is_named_like_its_parameter() -> None:
         app.url_for("two", search="a")
 
 
+class Picture(pydantic.BaseModel):
+    data: bytes = b""
+
+
+def test_a_link_says_why_an_object_of_the_right_class_has_no_texts() -> None:
+    app = App()
+
+    @app.get("/")
+    def page(picture: Annotated[Picture, Query()]) -> None: ...
+
+    assert app.url_for("page", picture=Picture(data=b"a")) == "/?data=a"
+    with pytest.raises(ValueError, match=r"url_for\('page'\): 'utf-8' codec can't decode"):
+        app.url_for("page", picture=Picture(data=b"\xff"))
+
+
 def test_no_link_fills_what_binding_reads_elsewhere() -> None:
     site = Site(ROWS["str"])
     site.add("/header", Annotated[str, Header("X-A")])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from micropie._core.binding.fields import (
     Field,
     fields_of,
+    is_structure,
     root_of,
     structure_name,
     structures_of,
@@ -100,7 +101,9 @@ def _fields(name: str, value: object, maker: Maker) -> Iterator[tuple[str, str]]
     kind: Any = type(value)
     try:
         members = {**members_of(value, own.encoders)}
-    except ValueError:  # it has no members
+    except ValueError:
+        if is_structure(kind):  # which can't be written
+            raise
         if name not in fields:
             expected = structure_name(maker.hint)
             raise ValueError(
