@@ -4,11 +4,12 @@ client leaves.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NewType
 
 import anyio
 import anyio.to_thread
@@ -21,6 +22,8 @@ from micropie._core.streams.threaded import INLINE, EventsFromThread, MadeAhead
 from micropie.asgi.streaming import WATCH_AFTER
 from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
+
+Resource = NewType("Resource", str)
 
 
 class Site(App):
@@ -224,6 +227,54 @@ def test_R61_a_client_that_disconnects_while_a_chunk_is_produced_waits_for_it(
     assert app.ended == ["held"]
     assert len(raised) == fails
     assert len([record for record in caplog.records if record.exc_info]) == fails
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_R61_a_server_that_cancels_the_task_waits_for_its_thread(
+    is_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the thread makes the first chunk, or closes the source. ``Task.cancel`` ignores
+    shields.
+    """
+    app = Site()
+
+    @app.provides(Resource)
+    def resource() -> Iterator[Resource]:
+        try:
+            yield Resource("open")
+        finally:
+            app.ended.append("resource")
+
+    @app.get("/")
+    def index(_: Resource) -> Iterator[str]:
+        try:
+            if is_first:
+                app.blocks()
+            while True:
+                yield "a"
+        finally:
+            if not is_first:
+                app.blocks()
+            app.ended.append("source")
+
+    async def main() -> None:
+        call = Stops(piece(b""))
+        serve: Any = app(http_scope(), call.receive, call.send)
+        task = asyncio.create_task(serve)
+        if not is_first:
+            await has_sent(call, 3)
+            task.cancel()
+        await anyio.to_thread.run_sync(app.begun.acquire)
+        task.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert not app.ended
+        app.go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run("asyncio", main)
+    assert app.ended == ["source", "resource"]
+    assert not caplog.records
 
 
 def test_a_failure_ahead_of_a_disconnected_client_is_raised(

@@ -31,6 +31,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import Context, copy_context
 from functools import partial
+from math import inf
 from queue import Full
 from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
@@ -319,8 +320,11 @@ class Slots:
             if on_cancelled is not None:
                 on_cancelled()
             work.when_ended(partial(self.tasks.call, self.give))
-            if leave_after:
-                with move_on_after(leave_after, shield=True):
+            # asyncio's ``Task.cancel`` has interrupted the wait above, although it is shielded; so
+            # wait again if there is nobody to tell that the thread goes on
+            seconds = inf if leave_after is None and on_left is None else leave_after
+            if seconds:
+                with move_on_after(seconds, shield=True):
                     await left_calls.until_ended(work.when_ended)
             if on_left is not None and not work.has_ended:
                 on_left(work)
