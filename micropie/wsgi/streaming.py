@@ -187,9 +187,8 @@ class EventReader(StreamReader):
         self._source = source
         self._signal = ShutdownSignal()
         assert stream.events is not None  # noqa: S101
-        self._shutdown = stream.events.shutdown
         # not ``_end``, because this object refers to ``_forget``
-        self._forget = self._shutdown.add(partial(self._made.put, END))
+        self._forget = stream.events.shutdown.add(partial(self._made.put, END))
         context = copy_context()
         context.run(stream_shutdown.set, self._signal)
         Thread(target=context.run, args=(self._run,), name="micropie events", daemon=True).start()
@@ -204,11 +203,11 @@ class EventReader(StreamReader):
         self._stream.is_open = False
         self._forget()
         self._signal.end()
-        if self._wake is not None:
-            self._wake()
         try:
             self._source.close()
         finally:
+            if self._wake is not None:
+                self._wake()
             super()._leave()
 
     # -- in the thread -----------------------------------------------------------------------------
@@ -226,10 +225,8 @@ class EventReader(StreamReader):
     def _make(self) -> None:
         """Produce the events. Wait whenever enough of them have been produced."""
         encode = self._stream.encode
-        while (item := self._source.next()) is not END:
-            if self._shutdown.is_over or self._is_closing:
-                return
-            chunk = encode(item)
+        chunk: Any
+        while (chunk := self._source.next(encode)) is not END:
             if chunk:
                 self._made.put(chunk)
                 self._count += 1

@@ -15,8 +15,10 @@ import pytest
 from sqlalchemy import QueuePool, create_engine, text
 from sqlalchemy.orm import Session
 
-from micropie import App
+from micropie import App, EventStream
+from micropie._core.streams import HEART_BEAT
 from micropie.middleware import Timeout
+from micropie.wsgi.state import end_streams
 from tests.support.clients import with_hooks
 from tests.support.ports import free_port
 from tests.support.postgres_server import postgres_server
@@ -124,7 +126,9 @@ class Shop(App):
     def __init__(self, database: Database, give_up: Callable[[], None]) -> None:
         super().__init__()
         self.database, self.give_up = database, give_up
-        self.begun, self.go_on, self.ended, self.entered = (threading.Event() for _ in range(4))
+        self.begun, self.go_on, self.ended, self.entered, self.over = (
+            threading.Event() for _ in range(5)
+        )
         self.open: list[object] = []
         self.still_open: bool | None = None
 
@@ -159,11 +163,21 @@ class Shop(App):
             self.ended.wait(PATIENCE)
             return "written"
 
-        for handler in (pay, limited, other):
+        def events(resource: Any) -> EventStream:
+            self.request.on_close(self.over.set)
+            return EventStream((pay(resource) for _ in range(2)), heartbeat=0.05)
+
+        def mapped(resource: Any) -> EventStream:
+            self.request.on_close(self.over.set)
+            return EventStream(iter([resource]), map=pay, heartbeat=0.05)
+
+        for handler in (pay, limited, other, events, mapped):
             handler.__annotations__["resource"] = database.type_of_resource
         self.post("/pay")(pay)
         self.post("/limited")(Timeout(0.3)(limited))
         self.post("/other")(other)
+        self.get("/events")(events)
+        self.get("/mapped")(mapped)
 
 
 class CancelledByItsServer:
@@ -240,3 +254,41 @@ def test_writes_after_the_server_cancels_the_request_are_rolled_back(
     open_database: Any, overlaps: bool, connect: Any, backend: str, tmp_path: Path
 ) -> None:
     check(open_database, connect, backend, tmp_path, by="/pay", overlaps=overlaps)
+
+
+def check_events(client: Any, shop: Shop, path: str, ends: str) -> None:
+    with client.stream("GET", path) as answer:
+        chunks = answer.iter_raw()
+        assert next(chunks) == HEART_BEAT
+        assert shop.begun.wait(PATIENCE)
+        if ends == "server":
+            end_streams()  # under WSGI
+            shop._micropie.compiled().config.shutdown.end()
+            assert {*chunks} <= {HEART_BEAT}
+    del chunks
+    assert shop.over.wait(PATIENCE)
+    assert not shop.database.is_idle()
+    shop.go_on.set()
+    until(shop.database.is_idle)
+    assert shop.still_open
+    assert client.post("/other").status_code == 200
+    assert shop.database.rows() == ["other"]
+
+
+@pytest.mark.parametrize("ends", ["client", "server"])
+@pytest.mark.parametrize("open_database", DATABASES)
+def test_writes_for_an_event_after_the_end_of_its_stream_are_rolled_back(
+    open_database: Any, ends: str, make_client: Any, tmp_path: Path
+) -> None:
+    with open_database(tmp_path) as database:
+        shop = Shop(database, lambda: None)
+        check_events(make_client(shop), shop, "/events", ends)
+
+
+@pytest.mark.parametrize("ends", ["client", "server"])
+def test_under_wsgi_what_maps_an_event_keeps_the_resources_of_its_stream(
+    ends: str, connect: Any, tmp_path: Path
+) -> None:
+    with sessions(tmp_path) as database:
+        shop = Shop(database, lambda: None)
+        check_events(connect(shop, "wsgi"), shop, "/mapped", ends)

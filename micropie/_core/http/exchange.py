@@ -680,18 +680,23 @@ class Exchange:
     ) -> Flow[Exception | None]:
         """Close the resources, except those of the providers in ``kept``; see ``Resources.close``.
 
-        If a call that may use them goes on in its thread, do this after its end. Then an exception
-        that a provider raises is only logged, and ``failure`` is returned.
+        If a call that may use them goes on in its thread, close all after its end, as after an
+        aborted request if ``failure`` is None. Then an exception that a provider raises is only
+        logged, and ``failure`` is returned.
         """
         resources = self.resources
         if not resources or self.ending is not None:
             return failure
         if not self._is_in_use:
             return (yield from resources.close(failure, kept))
-        self.ending = self._close_later(resources, failure)
+        self.ending = (
+            self.clean_up(resources.close_steps())
+            if failure is None
+            else self._close_later(resources, failure)
+        )
         return failure
 
-    def _close_later(self, resources: Resources, failure: Exception | None) -> Flow[None]:
+    def _close_later(self, resources: Resources, failure: Exception) -> Flow[None]:
         raised: Exception | None = None
         try:
             try:

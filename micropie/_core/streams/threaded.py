@@ -36,11 +36,12 @@ from micropie._core.execution import (
     TASKS,
     Action,
     SingleWaiterEvent,
+    current,
     in_thread,
     run_in_context,
 )
 from micropie._core.execution.placement import IO_THREADS, Rank, Threads
-from micropie._core.execution.steps import no_function
+from micropie._core.execution.steps import itself, no_function
 from micropie._core.streams.source import (
     BYTES_AHEAD,
     CHUNKS_AHEAD,
@@ -268,7 +269,7 @@ class EventsFromThread(AsyncIterator[object]):
     variables, so that a ``with`` block around a ``yield`` can reset one.
 
     ``aclose`` doesn't wait for a thread that is making an item. Instead, the thread closes the
-    iterator afterwards.
+    iterator afterwards. Until then, it is a ``LeftCall`` of its request, whose resources it uses.
     """
 
     # The context in which the items are made: a copy of the task's, from the first item on.
@@ -282,6 +283,7 @@ class EventsFromThread(AsyncIterator[object]):
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
+        self._at_end: list[Action] = []
         # An error of the iterator is stored here, because a cancelled ``__anext__`` would not
         # receive it.
         self._failures: list[BaseException] = []
@@ -314,12 +316,28 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_closed = True
             is_busy = self._is_busy
-        if is_busy and self._interrupt is not None:
-            self._interrupt()
+        if is_busy:
+            if self._interrupt is not None:
+                self._interrupt()
+            request = current.get(None)
+            if request is not None:
+                request._exchange.note_left_call(self)
         has_ended = getattr(self.events, "gi_frame", self.events) is None
         if has_ended and not is_busy:
             self._context = None
         return not is_busy and not has_ended
+
+    @property
+    def has_ended(self) -> bool:
+        return not self._is_busy
+
+    def when_ended(self, action: Action) -> None:
+        """See ``LeftCall``."""
+        with self._lock:
+            if self._is_busy:
+                self._at_end.append(action)
+                return
+        action()
 
     def raise_failure(self) -> None:
         """Raise the error of the iterator, if there is one."""
@@ -328,20 +346,20 @@ class EventsFromThread(AsyncIterator[object]):
 
     # -- in the thread -----------------------------------------------------------------------------
 
-    def next(self) -> object:
-        """Return the next item. Return ``END`` if there is none, or after an error."""
+    def next(self, encode: Callable[[Any], object] = itself) -> object:
+        """Return the next item, encoded. Return ``END`` if there is none, or after an error."""
         with self._lock:
             if self._is_closed:  # the stream was closed before this call began
                 return END
             self._is_busy = True
         item = END
         try:
-            item = self._run(partial(next, self.events, END))
+            made = self._run(partial(next, self.events, END))
+            item = made if made is END else encode(made)
         except BaseException as error:
             self._failures.append(not_an_end(error))
         with self._lock:
-            self._is_busy = False
-            is_closed = self._is_closed
+            self._is_busy = is_closed = self._is_closed
         if is_closed:  # ``aclose`` has already returned, so log errors and close the iterator here
             if self._failures and self._interrupt is None:
                 _log_late(self._failures.pop())
@@ -350,6 +368,10 @@ class EventsFromThread(AsyncIterator[object]):
             except Exception as error:
                 _log_late(error)
             self._context = None
+            with self._lock:
+                self._is_busy = False
+            while self._at_end:
+                self._at_end.pop()()
         return item
 
     def _run(self, function: Action) -> object:
