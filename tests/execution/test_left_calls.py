@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from threading import Event
 from typing import Any, NewType
 
+import anyio
 import pytest
 
 from micropie import App, HTTPError, Request, UploadFile, post, run_in
@@ -140,6 +141,29 @@ def test_a_provider_ends_after_the_call_that_uses_its_resource(
     assert app.diary == ["answered", "handler", "rolled back after 503", "closed"]
     (record,) = caplog.records  # no token of another context
     assert "did not finish within" in record.getMessage()
+
+
+@pytest.mark.parametrize("world", ["wsgi", "asyncio"])
+@pytest.mark.parametrize("provide", [async_provider, mixed_providers])
+def test_a_provider_that_waits_for_a_call_lets_middleware_exit_its_scopes(
+    connect: MakeClient,
+    world: str,
+    provide: Callable[[Root], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = limited()
+    provide(app)
+
+    async def grouped(_: Request) -> AsyncIterator[None]:
+        async with anyio.create_task_group():
+            yield
+
+    app.middlewares.insert(0, grouped)
+    client = connect(app, world)
+    assert left(app, lambda: client.get("/using"), caplog) == "too late"
+    until(lambda: "closed" in app.diary)
+    assert app.diary == ["answered", "handler", "rolled back after 503", "closed"]
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("error", [LookupError("no end"), SystemExit(3)])

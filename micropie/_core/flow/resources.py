@@ -123,10 +123,7 @@ def close_unless_streamed(
     is_file = response.body.__class__ is FileReference
     if not is_file:
         yield from close_resources(exchange, None, providers if stream_of(response.body) else ())
-    # What stays open must not keep middleware from exiting the scopes around its ``yield``.
-    if exchange.resources and any(one.is_async for one in exchange.generators):
-        for running in exchange.resources[::-1]:
-            yield from running.leave_scope()
+    yield from exchange.leave_scopes()
     if is_file:
         return result
     # ``as_response`` has rendered HTML. Return the rendered HTML, because rendering it again later

@@ -689,12 +689,21 @@ class Exchange:
             return failure
         if not self._is_in_use:
             return (yield from resources.close(failure, kept))
+        yield from self.leave_scopes()
         self.ending = (
             self.clean_up(resources.close_steps())
             if failure is None
             else self._close_later(resources, failure)
         )
         return failure
+
+    def leave_scopes(self) -> Flow[None]:
+        """Exit the scopes of the resources that stay open, because they must not keep middleware
+        from exiting those around its ``yield``.
+        """
+        if self.resources and self.ending is None and any(one.is_async for one in self.generators):
+            for running in self.resources[::-1]:
+                yield from running.leave_scope()
 
     def _close_later(self, resources: Resources, failure: Exception) -> Flow[None]:
         raised: Exception | None = None
