@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
 import anyio
 import pytest
@@ -23,6 +23,8 @@ from tests.support.clients import with_hooks
 from tests.support.ports import free_port
 from tests.support.postgres_server import postgres_server
 from tests.support.waiting import PATIENCE, until
+
+Beside = NewType("Beside", str)
 
 BUSY_AFTER = 0.2  # seconds in which a request gets no connection from the pool
 
@@ -164,20 +166,32 @@ class Shop(App):
             return "written"
 
         def events(resource: Any) -> EventStream:
-            self.request.on_close(self.over.set)
+            self.note_request()
             return EventStream((pay(resource) for _ in range(2)), heartbeat=0.05)
 
+        @self.provides(Beside)
+        async def beside() -> AsyncIterator[Beside]:
+            yield Beside("an async resource")
+
+        def crossed(resource: Any, beside: Beside) -> EventStream:
+            return events(resource)
+
         def mapped(resource: Any) -> EventStream:
-            self.request.on_close(self.over.set)
+            self.note_request()
             return EventStream(iter([resource]), map=pay, heartbeat=0.05)
 
-        for handler in (pay, limited, other, events, mapped):
+        for handler in (pay, limited, other, events, crossed, mapped):
             handler.__annotations__["resource"] = database.type_of_resource
         self.post("/pay")(pay)
         self.post("/limited")(Timeout(0.3)(limited))
         self.post("/other")(other)
         self.get("/events")(events)
+        self.get("/crossed")(crossed)
         self.get("/mapped")(mapped)
+
+    def note_request(self) -> None:
+        self.exchange: Any = self.request._exchange
+        self.request.on_close(self.over.set)
 
 
 class CancelledByItsServer:
@@ -257,18 +271,25 @@ def test_writes_after_the_server_cancels_the_request_are_rolled_back(
 
 
 def check_events(client: Any, shop: Shop, path: str, ends: str) -> None:
-    with client.stream("GET", path) as answer:
-        chunks = answer.iter_raw()
-        assert next(chunks) == HEART_BEAT
-        assert shop.begun.wait(PATIENCE)
-        if ends == "server":
-            end_streams()  # under WSGI
-            shop._micropie.compiled().config.shutdown.end()
-            assert {*chunks} <= {HEART_BEAT}
-    del chunks
-    assert shop.over.wait(PATIENCE)
-    assert not shop.database.is_idle()
-    shop.go_on.set()
+    def go_on() -> bool:
+        """Once the request waits for the source's thread, or has ended without that."""
+        until(lambda: shop.over.is_set() or any(one._at_end for one in shop.exchange.left_calls))
+        is_idle = shop.database.is_idle()
+        shop.go_on.set()
+        return is_idle
+
+    with ThreadPoolExecutor(1) as threads:
+        with client.stream("GET", path) as answer:
+            chunks = answer.iter_raw()
+            assert next(chunks) == HEART_BEAT
+            assert shop.begun.wait(PATIENCE)
+            is_idle = threads.submit(go_on)
+            if ends == "server":
+                end_streams()  # under WSGI
+                shop._micropie.compiled().config.shutdown.end()
+                assert {*chunks} <= {HEART_BEAT}
+            del chunks
+        assert not is_idle.result()
     until(shop.database.is_idle)
     assert shop.still_open
     assert client.post("/other").status_code == 200
@@ -276,13 +297,14 @@ def check_events(client: Any, shop: Shop, path: str, ends: str) -> None:
 
 
 @pytest.mark.parametrize("ends", ["client", "server"])
+@pytest.mark.parametrize("path", ["/events", "/crossed"])
 @pytest.mark.parametrize("open_database", DATABASES)
 def test_writes_for_an_event_after_the_end_of_its_stream_are_rolled_back(
-    open_database: Any, ends: str, make_client: Any, tmp_path: Path
+    open_database: Any, path: str, ends: str, make_client: Any, tmp_path: Path
 ) -> None:
     with open_database(tmp_path) as database:
         shop = Shop(database, lambda: None)
-        check_events(make_client(shop), shop, "/events", ends)
+        check_events(make_client(shop), shop, path, ends)
 
 
 @pytest.mark.parametrize("ends", ["client", "server"])

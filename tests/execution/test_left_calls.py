@@ -234,13 +234,13 @@ def test_two_abandoned_calls_have_ended_when_both_have(first: int) -> None:
     exchange = WSGIExchange(environ_for())
     for call in calls:
         exchange.note_left_call(call)
-    exchange.when_unused(lambda: ends.append(exchange._is_in_use))
+    exchange.when_unused(lambda: ends.append(exchange.is_in_use))
     calls[first].end()
     assert not ends
-    assert exchange._is_in_use
+    assert exchange.is_in_use
     calls[1 - first].end()
     assert ends == [False]
-    exchange.when_unused(lambda: ends.append(exchange._is_in_use))
+    exchange.when_unused(lambda: ends.append(exchange.is_in_use))
     assert ends == [False, False]
 
 

@@ -196,7 +196,7 @@ def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[
     The response has started, so an exception is only logged. If the client has disconnected, the
     ``yield`` of a provider raises ``GeneratorExit``, as it does when a request is cancelled.
     """
-    if failure is None and exchange.answer.is_broken_off:
+    if failure is None and exchange.answer.is_broken_off and not exchange.is_in_use:
         yield from exchange.clean_up(exchange.cleanup_steps())
         return
     raised = yield from exchange.close_resources(failure)

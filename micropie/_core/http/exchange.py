@@ -670,7 +670,7 @@ class Exchange:
         action()
 
     @property
-    def _is_in_use(self) -> bool:
+    def is_in_use(self) -> bool:
         """Whether a call that may use the resources goes on in its thread."""
         # ask whether there are any first, because most requests have none
         return bool(self.left_calls) and not all(call.has_ended for call in self.left_calls)
@@ -687,7 +687,7 @@ class Exchange:
         resources = self.resources
         if not resources or self.ending is not None:
             return failure
-        if not self._is_in_use:
+        if not self.is_in_use:
             return (yield from resources.close(failure, kept))
         yield from self.leave_scopes()
         self.ending = (
@@ -729,7 +729,7 @@ class Exchange:
         if (
             resources
             and self.ending is None
-            and self._is_in_use
+            and self.is_in_use
             and not any(one.is_async for one in resources)
         ):
             self.ending = self.clean_up(resources.close_steps())
