@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from itertools import product
-from typing import Any
+from typing import Any, NewType
 
 import anyio
 import httpx2 as httpx
@@ -27,6 +27,7 @@ from micropie._core.routing.config import config_of
 from micropie._core.streams import LoopStream, threaded
 from micropie._core.streams.events import Event
 from micropie._core.streams.source import END
+from micropie.wsgi.state import end_streams
 from tests.asgi.calls import (
     Call,
     Lifespan,
@@ -40,6 +41,8 @@ from tests.support.event_source import Received, parsed
 from tests.support.virtual_time import run_in_virtual_time
 from tests.support.waiting import PATIENCE, until, until_async
 from tests.wsgi.calls import begin
+
+Db = NewType("Db", str)
 
 COMMENT = b": \n\n"
 KEPT: ContextVar[str] = ContextVar("kept", default="")
@@ -953,6 +956,37 @@ def test_R65_a_stream_ends_at_shutdown(backend: str, kind: str) -> None:
     go_on.set()  # a thread can't be interrupted
     until(lambda: app.log)
     assert app.log == ["closed"]
+
+
+def test_R65_what_a_shutdown_interrupts_is_not_committed(make_client: MakeClient) -> None:
+    has_begun, ends, app = threading.Event(), list[str](), App()
+
+    @app.provides(Db)
+    async def db() -> AsyncIterator[Db]:
+        try:
+            yield Db("open")
+            ends.append("committed")
+        except GeneratorExit:
+            ends.append("rolled back")
+            raise
+
+    @app.get("/")
+    async def index(_: Db) -> EventStream:
+        async def events() -> AsyncIterator[str]:
+            yield "a"
+            has_begun.set()
+            await anyio.sleep_forever()
+
+        return EventStream(events())
+
+    with make_client(app).stream("GET", "/") as answer:
+        chunks = first_event(answer)
+        assert has_begun.wait(PATIENCE)
+        end_streams()  # under WSGI
+        app._micropie.compiled().config.shutdown.end()
+        assert not [*chunks]
+    until(lambda: ends)
+    assert ends == ["rolled back"]
 
 
 def test_R65_a_stream_started_after_shutdown_ends_immediately(backend: str) -> None:

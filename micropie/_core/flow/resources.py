@@ -193,10 +193,13 @@ def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[
 
     ``failure``: the exception that aborted the stream, if any.
 
-    The response has started, so an exception is only logged. If the client has disconnected, the
-    ``yield`` of a provider raises ``GeneratorExit``, as it does when a request is cancelled.
+    The response has started, so an exception is only logged. If the client has disconnected, or the
+    shutdown has interrupted a source of events, the ``yield`` of a provider raises
+    ``GeneratorExit``, as it does when a request is cancelled.
     """
-    if failure is None and exchange.answer.is_broken_off and not exchange.is_in_use:
+    answer = exchange.answer
+    is_cut = answer.is_broken_off or getattr(answer.stream, "is_interrupted", False)
+    if failure is None and is_cut and not exchange.is_in_use:
         yield from exchange.clean_up(exchange.cleanup_steps())
         return
     raised = yield from exchange.close_resources(failure)

@@ -447,6 +447,7 @@ class LoopStream(Stream):
       other tasks run.
     - ``is_advancing``: whether the task is waiting for an item or sending one. The task may be
       cancelled only then, because at other times the cancellation would reach other code.
+    - ``is_interrupted``: whether ``end`` has cancelled the wait for an item.
     - ``has_ended``: whether the items don't need to be closed. It isn't used for generators,
       because their ``ag_frame`` shows whether they have ended.
     """
@@ -454,6 +455,7 @@ class LoopStream(Stream):
     outcome: str | None = None
     chunks_left = CHUNKS_PER_CHECK
     is_advancing = False
+    is_interrupted = False
     has_ended = False
     _forget_shut_down: Action | None = None  # removes the function that is called at shutdown
     _scope: GracefulScope | None = None  # set by ``enter``, and None again after ``leave``
@@ -539,6 +541,7 @@ class LoopStream(Stream):
         if self.events is not None:
             self._signal.end()
         if self.is_waiting:
+            self.is_interrupted = True
             self._scope.cancel(self.grace)
         else:
             self._scope.cancel_after(within, self.grace)
