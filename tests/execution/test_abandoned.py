@@ -25,6 +25,7 @@ from tests.support.postgres_server import postgres_server
 from tests.support.waiting import PATIENCE, until
 
 Beside = NewType("Beside", str)
+Shared = NewType("Shared", str)
 
 BUSY_AFTER = 0.2  # seconds in which a request gets no connection from the pool
 
@@ -134,7 +135,9 @@ class Shop(App):
         self.open: list[object] = []
         self.still_open: bool | None = None
 
-        def resource() -> Iterator[Any]:
+        self.provides(Shared, once=True)(lambda: Shared("for all requests"))
+
+        def resource(_: Shared) -> Iterator[Any]:
             with database.open() as opened:
                 self.open.append(opened)
                 try:

@@ -110,6 +110,14 @@ def mixed_providers(app: Root) -> None:
         yield from app._db(of)
 
 
+def once_provider(app: Root) -> None:
+    app.provides(Pool, once=True)(lambda: Pool("pool"))
+
+    @app.provides(Db)
+    def db(of: Pool) -> Iterator[Db]:
+        yield from app._db(of)
+
+
 def limited(seconds: float = 0.05) -> Root:
     app = Root()
     app.middlewares.append(Timeout(seconds))
@@ -143,8 +151,17 @@ def test_a_provider_ends_after_the_call_that_uses_its_resource(
     assert "did not finish within" in record.getMessage()
 
 
-@pytest.mark.parametrize("world", ["wsgi", "asyncio"])
-@pytest.mark.parametrize("provide", [async_provider, mixed_providers])
+@pytest.mark.parametrize(
+    ("world", "provide"),
+    [
+        ("wsgi", async_provider),
+        ("asyncio", async_provider),
+        ("asyncio", mixed_providers),
+        ("wsgi", once_provider),
+        ("asyncio", once_provider),
+        ("trio", once_provider),
+    ],
+)
 def test_a_provider_that_waits_for_a_call_lets_middleware_exit_its_scopes(
     connect: MakeClient,
     world: str,

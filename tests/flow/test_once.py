@@ -210,7 +210,7 @@ def test_a_once_resource_needs_a_started_application(caplog: pytest.LogCaptureFi
     app.provides(Pool, once=True)(lambda: Pool(app.steps))
 
     async def not_started() -> None:
-        await anext(app._micropie.once[Pool].give())
+        await app._micropie.once[Pool].give()
 
     with pytest.raises(RuntimeError, match="Pool is opened at startup"):
         run("asyncio", not_started)

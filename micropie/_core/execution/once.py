@@ -11,7 +11,7 @@ from contextlib import contextmanager as sync_manager
 from typing import Any
 
 from micropie._core.execution.loop import LoopLocal
-from micropie._core.execution.placement import AnyFunction
+from micropie._core.execution.placement import AnyFunction, Given
 
 
 class Once:
@@ -45,8 +45,8 @@ class Once:
         opened.append(made)
         stack.callback(opened.pop)
 
-    async def give(self) -> AsyncIterator[object]:
-        """Yield the resource that is open on this loop. This is the provider function for requests.
+    async def give(self) -> Given:
+        """Return the resource that is open on this loop. This is the requests' provider function.
 
         It is ``async`` so that it runs on the loop. It doesn't open or close the resource, unless
         a test overrode it at startup.
@@ -60,7 +60,7 @@ class Once:
                     'this event loop: in a test, write "with TestClient(app) as client:"'
                 )
             await self.open(stacks[-1])
-        yield opened[-1]
+        return Given(opened[-1])
 
     @staticmethod
     @asynccontextmanager

@@ -100,6 +100,12 @@ class Rank(IntEnum):
     RELEASING = 4  # a call that releases what others wait for
 
 
+class Given(NamedTuple):
+    """A resource that a request neither enters nor closes, although it may have the methods."""
+
+    resource: object
+
+
 class Threads:
     """A limit of ``size`` worker threads. An application and the applications inside it share one
     ``Threads`` object for their handlers, unless an inner application sets its own.

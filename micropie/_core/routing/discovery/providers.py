@@ -38,7 +38,7 @@ from micropie._core.errors import (
     signature_of,
 )
 from micropie._core.execution import entered_on_loop
-from micropie._core.execution.placement import LOOP, MARK, AnyFunction, innermost
+from micropie._core.execution.placement import LOOP, MARK, AnyFunction, Given, innermost
 from micropie._core.execution.steps import (
     AWAIT,
     HANDLER,
@@ -257,6 +257,8 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
         made = function(*arguments)
     else:
         made = yield provider.call_kind, function, arguments
+        if made.__class__ is Given:
+            return made.resource
     if not hasattr(type(made), "__aenter__"):
         # If an object is both awaitable and an async context manager, enter it instead of awaiting
         # it.
