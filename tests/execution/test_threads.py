@@ -415,6 +415,37 @@ def test_tasks_get_slots_in_the_order_in_which_they_waited(backend: str) -> None
     assert order == ["first", "last"]
 
 
+@pytest.mark.parametrize("rank", [Rank.WAITING, Rank.QUEUED, Rank.RELEASING])
+def test_cancelled_tasks_leave_the_queue_in_constant_time(
+    backend: str, rank: Rank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn is never searched for, which would compare it with those of other tasks."""
+    compared: list[object] = []
+
+    class Turn(workers._Turn):
+        __hash__ = object.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(other)
+            return self is other
+
+    monkeypatch.setattr(workers, "_Turn", Turn)
+    monkeypatch.setattr(workers, "MOST_RELEASING", 0)
+
+    async def main() -> None:
+        slots = slots_of(Threads(1, queue=1000))
+        await slots.take()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(slots.take, rank)
+            await until_async(lambda: slots.usage() == (1, 100, 1))
+            tasks.cancel_scope.cancel()
+        assert slots.usage() == (1, 0, 1)
+
+    run(backend, main)
+    assert not compared
+
+
 @pytest.mark.parametrize(
     ("so_many", "pace", "more", "limit", "refused"),
     [

@@ -81,6 +81,8 @@ CACHES = {
     "debug/source.py:_classes_in": AUTHORS,
     "_core/execution/placement.py:handler_named": AUTHORS,
     "_core/execution/steps/redis_client.py:_limited": "the keys are classes of redis-py",
+    "_core/execution/threads.py:_new": "the keys are waiting tasks, and have no values",
+    "_core/execution/threads.py:_queues": "the keys are waiting tasks, and have no values",
     "_core/files/content_types.py:_types": NO_KEY,
     "_core/files/content_types.py:content_type_of": FUNCTION,
     "_core/files/fingerprints.py:IDENTIFIED": "test_R48_a_cached_file_is_only_sent_for_its_own_url",

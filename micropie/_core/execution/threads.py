@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext, suppress
@@ -104,7 +104,11 @@ class _Turn:
 # A queue: the waiting tasks, in the order in which they get a slot, and a limit. A task gets a slot
 # only while the number of free slots is above the limit. If the limit is below 0, more calls may
 # run than there are slots.
-_Queue: TypeAlias = tuple[deque[_Turn], int]
+#
+# The turns are the keys of an ``OrderedDict``. From the middle of a deque, where a cancelled task
+# leaves it, and from the start of a dict, removing one takes longer the more tasks wait.
+_Turns: TypeAlias = OrderedDict[_Turn, None]
+_Queue: TypeAlias = tuple[_Turns, int]
 
 
 class _Counted(nullcontext[None]):
@@ -143,15 +147,15 @@ class Slots:
         # has lent its slot runs again. It is never above 0 while a call waits.
         self._free = self._size
         self._lent = 0
-        new: _Queue = deque(), 0
+        self._new: _Turns = OrderedDict()
         self._queues: Sequence[_Queue] = (  # one for each ``Rank``, in order
-            new,
-            new,
-            (deque(), 0),  # BEGUN
-            (deque(), -threads.reserve),  # HOLDING
-            (deque(), -MOST_RELEASING),  # RELEASING
+            (self._new, 0),
+            (self._new, 0),
+            (OrderedDict(), 0),  # BEGUN
+            (OrderedDict(), -threads.reserve),  # HOLDING
+            (OrderedDict(), -MOST_RELEASING),  # RELEASING
         )
-        self._new, self._number_waiting = new[0], 0
+        self._number_waiting = 0
         self._moved_at = 0.0  # the time when a slot was last given back while calls were waiting
         self._waits = ThreadQueue(threads.size, threads.queue, threads.wait, threads.refusals)
         self.tasks = TASKS.get()
@@ -177,7 +181,7 @@ class Slots:
             self._refusals.count += 1
             raise too_many_waiting()
         turn = _Turn(self.tasks, rank is Rank.QUEUED)
-        waiting.append(turn)
+        waiting[turn] = None
         self._number_waiting += 1
         try:
             wait = turn.comes.wait() if rank < Rank.HOLDING else self._wait_holding(turn, waiting)
@@ -190,7 +194,7 @@ class Slots:
                     raise TimeoutError(ALL_WAIT)
         except BaseException:  # the ``patience`` has run out, or the task was cancelled
             if not turn.has_come:
-                waiting.remove(turn)
+                del waiting[turn]
                 self._number_waiting -= 1
             elif not turn.is_refused:
                 self.give()
@@ -203,7 +207,7 @@ class Slots:
             )  # fmt: skip
             raise too_many_waiting()
 
-    async def _wait_holding(self, turn: _Turn, waiting: deque[_Turn]) -> None:
+    async def _wait_holding(self, turn: _Turn, waiting: _Turns) -> None:
         """Wait for a slot. If no slot was given back for ``STALLED`` seconds, go beyond the limit,
         because the threads may be waiting for something that this request holds.
         """
@@ -224,13 +228,13 @@ class Slots:
             self._moved_at = monotonic()
             for waiting, least in reversed(self._queues):
                 while waiting and self._free > least:
-                    self._admit(waiting, waiting[0])
+                    self._admit(waiting, next(iter(waiting)))
 
-    def _admit(self, waiting: deque[_Turn], turn: _Turn) -> None:
+    def _admit(self, waiting: _Turns, turn: _Turn) -> None:
         """End the wait of a task: give it a slot, or refuse a new request that has waited too long,
         so that another request can take the slot.
         """
-        waiting.remove(turn)
+        del waiting[turn]
         self._number_waiting -= 1
         if turn.is_queued:
             now = monotonic()
