@@ -5,6 +5,7 @@ bridges, and what PEP 3333 allows.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ import anyio.to_thread
 import pytest
 
 from micropie import App, HttpMiddleware
+from micropie._core.mounts import WSGICall
 from micropie.testing import TestClient
 from tests.asgi.calls import START, get, run
 from tests.support.clients import MakeClient
@@ -144,6 +146,12 @@ def test_a_short_response_follows_written_data(
         return in_chunks(chunks)
 
     assert make_client(below(app)).get("/m").content == b"".join(written + chunks)
+
+
+def test_written_data_is_taken_in_constant_time() -> None:
+    """A list moves all that remain each time, in C, which neither calls nor instructions show."""
+    call = WSGICall(None, "", print)
+    assert isinstance(call.written, deque)
 
 
 def test_exc_info_replaces_the_headers_while_possible(make_client: MakeClient) -> None:

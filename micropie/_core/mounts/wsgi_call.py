@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -53,7 +54,7 @@ class WSGICall(Iterable[bytes]):
         write: Callable[[bytes], object] | None = None,
     ) -> None:
         self._target, self._label, self._report = target, label, report
-        self.written: list[bytes] = []
+        self.written: deque[bytes] = deque()
         self._on_write: Callable[[bytes], object] | None = write or self.written.append
         self._head: tuple[str, HeaderPairs] | None = None
         self._is_sent = False
@@ -103,7 +104,7 @@ class WSGICall(Iterable[bytes]):
                     break
             else:
                 self._chunks = iter(())  # an iterator that has ended must not be advanced again
-        return self.written.pop(0) if self.written else b""
+        return self.written.popleft() if self.written else b""
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.next, b"")
