@@ -233,7 +233,8 @@ class _Chunks:
         """Yield the chunks. This runs in the request's context."""
         stream = self._stream
         yield stream.first
-        if stream.items is None:  # ``close`` was called meanwhile
+        if not stream.is_open and stream.driver is None:
+            self._is_over = True  # there was one chunk, or ``close`` was called meanwhile
             return
         try:
             if isinstance(stream, LoopStream):
@@ -279,9 +280,7 @@ class _Chunks:
             elif self._exchange.lane is not None:  # the stream has left its task
                 self._exchange.lane.is_busy = False
         finally:
-            # Clear these attributes to avoid reference cycles, because the objects in them may
-            # refer to this object or to the exchange.
-            stream.driver = stream.items = stream.owner = None
+            stream.driver = None  # avoid a reference cycle with the reader
 
     def _end_resources(self) -> None:
         failure, self._failure = self._failure, None

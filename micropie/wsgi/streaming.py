@@ -66,7 +66,7 @@ def close_stream(stream: AnyStream, backend: str) -> None:
         else:
             await_in_background(backend, stream.close_items, ())
     finally:
-        stream.is_open = False
+        stream.note_closed()
 
 
 def reader_of(stream: LoopStream, exchange: Exchange) -> StreamReader:
@@ -200,7 +200,7 @@ class EventReader(StreamReader):
 
     def _leave(self) -> None:
         self._is_closing = True
-        self._stream.is_open = False
+        self._stream.note_closed()
         self._forget()
         self._signal.end()
         try:
@@ -287,6 +287,7 @@ class TaskReader(StreamReader):
             await self._make()
         except BaseException as error:
             failure = error
+        self._wake = None  # avoid a reference cycle with this object
         failure = await stream.leave(failure)
         cancellation = anyio.get_cancelled_exc_class()
         if not isinstance(failure, cancellation) or execution.failure_of(failure) is not None:

@@ -329,6 +329,21 @@ def test_a_failing_close_besides_a_failing_source_is_raised(backend: str) -> Non
     run(backend, main)
 
 
+def test_an_ended_generator_needs_no_thread_to_be_closed(backend: str) -> None:
+    async def main() -> None:
+        inner = ThreadStream(iter_of("a"))
+        chunks = MadeAhead(inner, App()._micropie.compiled().config.threads)
+        assert [chunk async for chunk in chunks] == [b"a"]
+        assert chunks.has_ended
+        assert not inner.is_open
+
+    run(backend, main)
+
+
+def iter_of(*chunks: str) -> Iterator[str]:
+    yield from chunks
+
+
 def test_small_chunks_that_are_ready_are_sent_as_one(backend: str) -> None:
     large = b"x" * JOINED
     may_go_on = threading.Event()

@@ -94,7 +94,7 @@ class Counted:
         return "x" * self.size
 
 
-EVENTS = EventRules(as_bytes, None, ShutdownSignal())
+EVENTS = EventRules(None, ShutdownSignal())
 
 
 @pytest.mark.parametrize(
@@ -218,8 +218,8 @@ def exchange() -> Any:
 
 def events(source: Any, shutdown: ShutdownSignal, encode: Any = as_bytes) -> EventReader:
     """Return what makes the events of a stream whose response has started."""
-    rules = EventRules(encode, None, shutdown)
-    stream = LoopStream(EventsFromThread(source), events=rules)
+    stream = LoopStream(EventsFromThread(source), events=EventRules(None, shutdown))
+    stream.encode = encode
     stream.first = HEART_BEAT
     reader = reader_of(stream, exchange())
     assert isinstance(reader, EventReader)

@@ -201,10 +201,10 @@ class EventStream(Response):
                 )
         if "gevent.monkey" in sys.modules or "uwsgi" in sys.modules:
             refuse_greenlets()  # raise an error before the response has started
-        encode = encode_item if map is None else partial(encode_mapped, map)
-        rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal(), send_timeout)
+        rules = EventRules(heartbeat, current_shutdown() or ShutdownSignal(), send_timeout)
         # Enter a subscription before the response starts, so that the client misses no message.
         body = LoopStream(_items_of(source, map is None), hasattr(source, "__aenter__"), rules)
+        body.encode = encode_item if map is None else partial(encode_mapped, map)
         super().__init__(body, 200, headers, CONTENT_TYPE)
         add_missing(self.pairs, _UNBUFFERED)
 

@@ -267,15 +267,13 @@ class StreamTransform(Protocol):
 
 
 class EventRules(NamedTuple):
-    """How the items of an event stream are sent.
+    """How an event stream is sent.
 
-    - ``encode``: converts an item to a chunk, or to b"" if nothing should be sent.
     - ``heartbeat``: seconds of silence after which a comment is sent; None means never.
     - ``shutdown``: the signal that ends the stream.
     - ``send_timeout``: seconds that the client may take to receive an event; None means no limit.
     """
 
-    encode: Callable[[object], bytes]
     heartbeat: float | None
     shutdown: ShutdownSignal
     send_timeout: float | None = None
@@ -335,7 +333,7 @@ class Stream:
         self.interrupt = interrupt
         self.events = events
         if events is not None:
-            self.encode, self.heartbeat = events.encode, events.heartbeat
+            self.heartbeat = events.heartbeat
 
     def transform(self, transform: StreamTransform) -> None:
         """Transform all chunks with ``transform``. Call this before the first chunk is fetched."""
@@ -429,6 +427,16 @@ class Stream:
         """Close the stream if it is open."""
         if self.is_open:
             yield CLOSE, no_function, (self,)
+
+    def note_closed(self) -> None:
+        """Record that the stream was closed. Avoid reference cycles: drop what has made its chunks,
+        because this may refer to the request, as the request does to the stream.
+        """
+        self.is_open = False
+        self.items = self.owner = END
+        self.encode, self.transforms = as_bytes, ()
+        for replaced in self.replaced:
+            replaced.note_closed()
 
 
 # The reasons for ending a stream early.
@@ -564,18 +572,17 @@ class LoopStream(Stream):
             stream_shutdown.reset(self._token)
             del self._token  # avoid a reference cycle with the context
         items = self.items
-        # Close the innermost first, because its scopes are nested in those of the items that read
-        # it. A cancellation that ``end`` hasn't caused may come from one of them.
-        caused = failure if self.outcome is None else None
-        for replaced in self.replaced:
-            caused = await replaced._close_in(scope, caused)
-        failure = caused or failure
+        if self.replaced:
+            failure = await self._close_replaced(scope, failure)
         if items.ag_frame is not None if type(items) is AsyncGeneratorType else not self.has_ended:
             failure = await self._close_in(scope, failure)
+        # This is what ``note_closed`` does. Streams that hooks have replaced are closed above.
+        self.is_open = False
+        self.items = self.owner = END
+        self.encode, self.transforms = as_bytes, ()
         try:
             if failure is None:
                 scope.__exit__(None, None, None)
-                self.is_open = False
                 return None
             if scope.__exit__(type(failure), failure, failure.__traceback__):
                 failure = ClientDisconnect("the client disconnected")
@@ -588,10 +595,20 @@ class LoopStream(Stream):
                 await anyio.lowlevel.checkpoint_if_cancelled()
             except BaseException as error:
                 failure = error
-        self.is_open = False
         return (
             None if self.outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
         )
+
+    async def _close_replaced(
+        self, scope: GracefulScope, failure: BaseException | None
+    ) -> BaseException | None:
+        # Close the innermost first, because its scopes are nested in those of the items that read
+        # it. A cancellation that ``end`` hasn't caused may come from one of them.
+        caused = failure if self.outcome is None else None
+        for replaced in self.replaced:
+            caused = await replaced._close_in(scope, caused)
+            replaced.note_closed()
+        return caused or failure
 
     async def _close_in(
         self, scope: GracefulScope, failure: BaseException | None
@@ -637,9 +654,11 @@ class ThreadStream(Stream):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the items come from a generator that has ended and so need not be closed."""
-        if self.replaced:
-            return False
+        """Whether the items need not be closed, because they come from a generator that has ended,
+        or are closed already.
+        """
+        if self.replaced or not self.is_open:
+            return not self.is_open
         return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     def close_items(self) -> None:
@@ -676,7 +695,7 @@ class ThreadStream(Stream):
         if rest:
             yield rest
         if self.has_ended:
-            self.is_open = False
+            self.note_closed()
 
 
 # -- what becomes a stream ------------------------------------------------------------------------

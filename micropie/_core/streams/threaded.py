@@ -169,10 +169,11 @@ class MadeAhead(LoopStream):
             self._failures.clear()
 
     def _forget(self) -> None:
-        """Drop the context in which the chunks are made. It refers to the request, and the request
+        """Drop what has made the chunks, and the context. It refers to the request, and the request
         to this stream, so keeping it would be a reference cycle.
         """
         self._context = Context()
+        self._stream.note_closed()
 
     async def _make_one(self) -> None:
         """Make one chunk before the response starts. The caller waits for this chunk, so it is made
