@@ -92,7 +92,9 @@ def test_a_server_starts_and_stops_with_its_bus(bus: Bus, server: Server) -> Non
 def test_each_server_of_a_program_has_a_body_limit_of_its_own(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cherrypy.engine, "serves_itself", False)  # undoes what starting sets
+    # earlier requests to other programs, and starting below, set these
+    for name_of_state in ("is_hosted", "serves_itself"):
+        monkeypatch.setattr(cherrypy.engine, name_of_state, False)
 
     class Echo:
         @cherrypy.expose
