@@ -767,7 +767,13 @@ class Exchange:
         if self.ends is None or self.answer.is_over:
             return
         while self.ends.closers:  # one of these functions may add another
-            call_each(self.ends.take_closers(), (), self._log_failed_closer)
+            call_each(
+                self.ends.take_closers(),
+                (),
+                lambda failure: self.log_failure(
+                    f"{self.label}: a function passed to on_close failed", failure
+                ),
+            )
         if self.ends.tasks:
             self.answer.close()
         else:
@@ -785,9 +791,6 @@ class Exchange:
             self.when_unused(release)
         else:  # without a call, because this is so for most requests
             release()
-
-    def _log_failed_closer(self, failure: Exception) -> None:
-        self.log_failure(f"{self.label}: a function passed to on_close failed", failure)
 
     # -- failures that no client sees --------------------------------------------------------------
 

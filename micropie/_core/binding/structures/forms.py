@@ -146,7 +146,8 @@ def _read(
         if converter is ANYTHING or not converter.takes_text:
             return values_of(node)
         node = node.get(ITSELF)  # the nested names belong to another control
-    return _unsent(field, own, path) if node is None else _read_texts(field, cast(Any, node), own)
+    texts = cast("list[str] | None", node)
+    return _unsent(field, own, path) if texts is None else _read_texts(field, texts, own)
 
 
 def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
