@@ -470,7 +470,13 @@ REQUIRED = "Please fill in this field."
             {"chosen": {}},
             {"chosen": "Unable to extract tag using discriminator kind_of()"},
         ),
-        ({"chosen": {"kind": "cow" * 2000}}, {"chosen": "Please enter another value."}),
+        (
+            {"chosen": {"kind": "cow" * 2000}},
+            {
+                "chosen": "Input tag found using kind_of() does not match any of the expected "
+                "tags: 's', 'l'"
+            },
+        ),
         ({"away": {"far": "x"}}, {"away.far": "Input should be a valid integer, unable to parse "
          "string as an integer"}),
     ],

@@ -421,22 +421,20 @@ def _of_pydantic(
     if not found:
         text = f"{reason.error_count()} values are invalid"
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
-    seen: list[tuple[Path, str]] = []  # the members of a union may have the same error
+    seen = set[tuple[Path, str]]()  # the members of a union may have the same error
     for one in found:
         field, steps = _located(structure, document, one["loc"], one["type"] == "missing")
-        if one["type"] in _TAGS:
-            yield _wrong_tag(field, steps, one, own)
-            continue
-        problem = _of_error(one, field, steps, own)
+        describe = _wrong_tag if one["type"] in _TAGS else _of_error
+        problem = describe(field, steps, one, own)
         if steps is not one["loc"]:
-            if (problem.path, problem.words) in seen:
+            if (steps, problem.words) in seen:
                 continue
-            seen.append((problem.path, problem.words))
+            seen.add((steps, problem.words))
         yield problem
 
 
 def _of_error(
-    one: Mapping[str, Any], field: Field | None, steps: Path, own: OwnTypes
+    field: Field | None, steps: Path, one: Mapping[str, Any], own: OwnTypes
 ) -> ParameterError:
     """Return the error for one of pydantic's, about the value at ``steps``."""
     is_written, words = words_of(one)
@@ -459,20 +457,20 @@ def _wrong_tag(
     """Return the error for a missing or wrong tag. Its path is that of the field whose value
     chooses a member, or of the union if no field does.
     """
-    text, value = one["msg"], one["input"]
-    before = text.rpartition(" does not match any of the expected tags")[0] or text
-    name = before.rpartition(" '")[2].removesuffix("'")
+    text, value, context = one["msg"], one["input"], one["ctx"]
+    name = context["discriminator"].strip("'")
     members = () if union is None else union.members
     hints = [field.kind for kind in members for field in fields_of(kind) if field.name == name]
     tags = tuple(chain.from_iterable(map(get_args, hints)))
     if tags:
         steps, value, unknown = (*steps, name), _part(value, name) or None, INVALID
-    elif one["type"] == _TAGS[0]:
+    else:
+        if "tag" in context:  # pydantic's message quotes it
+            text = (
+                f"Input tag found using {context['discriminator']} does not match any of the "
+                f"expected tags: {context['expected_tags']}"
+            )
         unknown = text
-    else:  # pydantic's message quotes the client's tag
-        _, found_using, rest = text.rpartition(" found using ")
-        text = f"Input tag{found_using}{rest}" if found_using else _WORDLESS
-        unknown = text if found_using else INVALID
     path = tuple(map(_shortened, steps))
     text = without_markup(_worded(path, text))
     hint = Literal[tags] if tags else None
