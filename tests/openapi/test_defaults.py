@@ -100,3 +100,40 @@ def test_bounds_and_examples_that_json_cannot_express_are_omitted() -> None:
         {"type": "number", "examples": [1.5], "default": 2.0},
     ]
     assert document["components"]["schemas"]["Bounded"]["properties"]["size"]["examples"] == [2.0]
+
+
+def test_a_list_that_must_not_be_empty_is_required_in_forms_only() -> None:
+    app = App()
+
+    @app.post("/")
+    def page(
+        name: str,
+        tags: Annotated[list[int], Meta(min_length=1)] = [5],  # noqa: B006
+        others: list[int] = [5],  # noqa: B006
+        is_new: bool = True,
+    ) -> None: ...
+
+    @app.post("/optional")
+    def optional(tags: Annotated[list[int], Meta(min_length=1)] = [5]) -> None: ...  # noqa: B006
+
+    bodies = [app.openapi()["paths"][path]["post"]["requestBody"] for path in ("/", "/optional")]
+    assert [
+        (body["required"], {kind: one["schema"].get("required") for kind, one in found.items()})
+        for body in bodies
+        for found in [body["content"]]
+    ] == [
+        (
+            True,
+            {
+                "application/json": ["name"],
+                "application/x-www-form-urlencoded": ["name", "tags"],
+            },
+        ),
+        (
+            False,
+            {
+                "application/json": None,
+                "application/x-www-form-urlencoded": ["tags"],
+            },
+        ),
+    ]
