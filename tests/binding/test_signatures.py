@@ -970,6 +970,15 @@ def test_a_structure_that_can_never_be_created_fails_at_setup(kind: Any, source:
             structure_app(annotation)._micropie.compiled()
 
 
+class Bounded(msgspec.Struct):
+    count: Annotated[int | None, msgspec.Meta(ge=2)] = None
+
+
+def test_a_constraint_of_an_optional_type_fails_at_setup_and_says_what_to_write() -> None:
+    with pytest.raises(SetupError, match=r"write Annotated\[X, Meta\(\.\.\.\)\] \| None, not"):
+        structure_app(Bounded)._micropie.compiled()
+
+
 def test_without_msgspec_a_dataclass_fails_at_setup_and_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

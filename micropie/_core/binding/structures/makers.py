@@ -525,6 +525,8 @@ def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
     # pydantic raises ImportError if a type needs a package, such as email-validator
     except (ImportError, *UNREADABLE, LookupError, RuntimeError) as error:
         sentence = str(error).partition("\n")[0]
+        if sentence.startswith("Can only set"):  # msgspec refuses a constraint of X | None
+            sentence += "; write Annotated[X, Meta(...)] | None, not Annotated[X | None, Meta(...)]"
         raise SetupError(
             f"{about}, but no object of this type can be created: {sentence}"
         ) from None
