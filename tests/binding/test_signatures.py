@@ -2021,6 +2021,55 @@ def test_numbers_of_pydantic_models_and_forms_are_finite(make_client: MakeClient
     assert form.post("/page", data={"weight": "1.5", "price": "2"}).text == "made"
 
 
+class PriceList(pydantic.RootModel[list[Decimal]]):
+    """A list without a name."""
+
+
+@pydantic.dataclasses.dataclass
+class Crate:
+    weight: float = pydantic.Field(alias="Weight", default=1.0)
+
+
+class Depot(pydantic.BaseModel):
+    price: Decimal = pydantic.Field(alias="Price", default=Decimal(1))
+    prices: PriceList = PriceList([])
+    parcel: Crate | None = None
+    named: dict[str, dict[Decimal, float]] = {}
+    sizes: set[float] = set()
+    either: Decimal | list[Decimal] = Decimal(1)
+    several: Crate | PriceList | None = None
+
+
+A_DECIMAL = "Please enter a decimal number."
+A_NUMBER = "Please enter a number."
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"Price": "1e999"}, ("Price", A_DECIMAL, "1e999")),
+        ({"prices": ["1", "1e999"]}, ("prices[1]", A_DECIMAL, "1e999")),
+        ({"parcel": {"Weight": "inf"}}, ("parcel.Weight", A_NUMBER, "inf")),
+        ({"named": {"a.b": {"1": "inf"}}}, ("named.a.b.1", A_NUMBER, "inf")),
+        ({"named": {"k" * 300: {"1": "nan"}}}, (f"named.{'k' * 200}....1", A_NUMBER, "nan")),
+        ({"sizes": ["inf"]}, ("sizes", A_NUMBER, ["inf"])),
+        ({"either": ["1e999"]}, ("either[0]", A_DECIMAL, "1e999")),
+        ({"several": {"Weight": "nan"}}, ("several.Weight", A_NUMBER, "nan")),
+        ({"several": ["1e999"]}, ("several[0]", "Please enter another value.", "1e999")),
+    ],
+)
+def test_a_number_that_pydantic_accepts_is_refused_at_its_path(
+    make_client: MakeClient, document: Any, expected: tuple[str, str, object]
+) -> None:
+    app = App()
+
+    @app.post("/")
+    def page(errors: BindingErrors, depot: Depot | None = None) -> list[Any]:
+        return [(one.field, str(one), one.given) for one in errors]
+
+    assert make_client(app).post("/", json=document).json() == [[*expected]]
+
+
 class Limits(msgspec.Struct):
     low: float = -math.inf
     high: float = math.inf

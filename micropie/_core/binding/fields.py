@@ -412,14 +412,10 @@ def _types_for(alias: Hint) -> Mapping[Hint, Hint]:
 
 
 def names_of(structure: object) -> Sequence[str]:
-    """Return the names of the attributes of a structure that is not a TypedDict."""
-    owner = owner_of(structure)
-    declared = [one.name for one in declared_fields(owner)]
-    return (
-        declared
-        or getattr(owner, "__struct_fields__", None)
-        or [*getattr(owner, "model_fields", ())]
-    )
+    """Return the names of the attributes of a structure that is no TypedDict and no model."""
+    owner: Any = owner_of(structure)
+    declared: Sequence[str] = [one.name for one in declared_fields(owner)]
+    return declared or getattr(owner, "__struct_fields__", ())
 
 
 def attributes_of(structure: Any) -> Mapping[str, Hint]:

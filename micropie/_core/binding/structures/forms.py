@@ -42,6 +42,7 @@ from micropie._core.binding.values.converters import (
     with_message,
     with_metadata,
 )
+from micropie._core.binding.values.limits import PathError
 from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
 from micropie._core.http.forms import ITSELF, JsonText, Nested, json_in, rows
@@ -86,14 +87,8 @@ def document_of(
     return document
 
 
-class FormError(ValueError):
-    """Raised for a value of a form that can't be read. ``path``: the names and numbers that lead to
-    it.
-    """
-
-    def __init__(self, path: Sequence[str | int], sentence: str) -> None:
-        super().__init__(sentence)
-        self.path = tuple(path)
+class FormError(PathError):
+    """Raised for a value of a form that can't be read."""
 
 
 def steps_of(path: Sequence[str | int]) -> str:

@@ -10,7 +10,7 @@ a parameter of the value's type.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import chain, islice
 from typing import (
     TYPE_CHECKING,
@@ -84,14 +84,12 @@ def problems_of(
     The caller adds the parameter's name and the source to each error.
     """
     field, own = maker.field, maker.own
-    if isinstance(error, SizeError):
-        return [_too_large(error, field, document, own)]
     if isinstance(error, FormError):
         return [_problem(own, None, error.path, None, "", written=str(error))]
     if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
         found = _of_pydantic(error, document, field, own)
-    elif maker.is_pydantic:  # our ``check_numbers`` has raised ``error``
-        found = iter([_described(_reason(error), field, document, (), own)])
+    elif maker.is_pydantic or isinstance(error, SizeError):  # raised by a check in ``limits.py``
+        found = iter([_beyond_limit(error, field, document, own)])
     else:
         found = _Search(maker, is_json).errors_in(_reason(error), field, document)
     problems: list[ParameterError] = []
@@ -104,19 +102,22 @@ def problems_of(
     return problems
 
 
-def _too_large(
-    error: SizeError, structure: Field, document: object, own: OwnTypes
+def _beyond_limit(
+    error: ValueError, structure: Field, document: object, own: OwnTypes
 ) -> ParameterError:
-    """Return the error for an array or an object with too many values."""
-    field, _ = _located(structure, document, error.path, is_missing=False)
-    hint = None if field is None else field.hint
-    kind, _ = bare(hint)
-    # A list's message would describe the elements, and a decoder would convert all of them.
-    is_decoded = isinstance(kind, type) and kind in own.decoders
-    if is_decoded or not has_chosen_hashes(kind):
-        hint = None
-    path = tuple(map(_shortened, error.path))
-    return _problem(own, hint, path, error.value, _at(str(error), path), unknown=TOO_MANY)
+    """Return the error for a number, an array, an object or a document beyond our limits."""
+    steps: Path = getattr(error, "path", ())
+    field, _ = _located(structure, document, steps, is_missing=False)
+    hint, unknown = None if field is None else field.hint, INVALID
+    if isinstance(error, SizeError):
+        kind, _ = bare(hint)
+        unknown = TOO_MANY
+        # A list's message would describe the elements, and a decoder would convert all of them.
+        is_decoded = isinstance(kind, type) and kind in own.decoders
+        if is_decoded or not has_chosen_hashes(kind):
+            hint = None
+    value, path = reduce(_part, steps, document), tuple(map(_shortened, steps))
+    return _problem(own, hint, path, value, _at(str(error), path), unknown=unknown)
 
 
 def _shortened(step: str | int) -> str | int:
@@ -365,7 +366,7 @@ class _Search:
 
 
 def _described(
-    reason: _Reason, field: Field, value: object, path: Path, own: OwnTypes
+    reason: _Reason, field: Field, value: Any, path: Path, own: OwnTypes
 ) -> ParameterError:
     """Return the error for one value."""
     hint, fault, unknown = field.hint, "invalid", INVALID
@@ -389,11 +390,11 @@ def _described(
     tags = [tag for one in field.members for tag in tag_of(one).items()]
     name = tags[0][0] if tags else ""
     steps = reason.path[len(path) :]
-    if name and not steps and text == f"Object missing required field `{name}`":
+    if not steps and text == f"Object missing required field `{name}`":
         steps = (name,)
     if steps:
         hint, path = None, (*path, *steps)
-    if name and steps == (name,) and isinstance(value, dict):
+    if steps == (name,):  # then the value is an object
         hint, value = Literal[tuple(tag for _, tag in tags)], value.get(name)
     return _problem(own, hint, path, value, shown, unknown=unknown, fault=fault)
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from micropie._core.binding.annotations import (
     Hint,
@@ -29,6 +29,7 @@ from micropie._core.binding.annotations import (
 from micropie._core.binding.fields import (
     fields_of,
     hints_inside,
+    is_pydantic,
     is_structure,
     is_typed_dict,
     kinds_in,
@@ -239,16 +240,16 @@ def has_long_paths(kinds: Iterable[object]) -> bool:
 # -- checks of a document and of the structure created from it -------------------------------------
 
 
-class SizeError(ValueError):
-    """Raised for a document with an array or an object of more than ``MAX_HASHED`` values.
+class PathError(ValueError):
+    """Raised for an invalid value. ``path``: the names, keys and indexes that lead to it."""
 
-    ``value``: the array or object. ``path``: the keys and indexes that lead to it.
-    """
+    def __init__(self, path: Sequence[str | int], sentence: str) -> None:
+        super().__init__(sentence)
+        self.path = tuple(path)
 
-    def __init__(self, value: Sized, path: tuple[str | int, ...]) -> None:
-        super().__init__(f"Expected at most {MAX_HASHED} values in an array or object")
-        self.value = value
-        self.path = path
+
+class SizeError(PathError):
+    """Raised for an array or an object of more than ``MAX_HASHED`` values."""
 
 
 def check_sizes(document: object, is_list: bool) -> None:
@@ -261,17 +262,26 @@ def check_sizes(document: object, is_list: bool) -> None:
     for value in _values_in(document):
         is_large = isinstance(value, list | dict) and len(value) > MAX_HASHED
         if is_large and not (is_list and value is document):
-            raise SizeError(value, _path_to(value, document))
+            text = f"Expected at most {MAX_HASHED} values in an array or object"
+            raise SizeError(_path_to(value, document), text)
 
 
 def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
     """Return the keys and indexes that lead to an array or an object in a document."""
-    # each array or object, after its key or index and the same about what contains it
-    waiting: list[tuple[Any, Any, Any]] = [(None, None, document)]
+    waiting: list[_Found] = [(None, None, document)]
     while (found := waiting.pop())[2] is not wanted:
-        value = found[2]
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        parts = _parts_of(found[2])
         waiting += [(step, found, part) for step, part in parts if isinstance(part, list | dict)]
+    return _steps_to(found)
+
+
+# A value, after its key or index and the same about what contains it. A path for each value would
+# take very much memory in a document with many levels.
+_Found: TypeAlias = tuple[Any, Any, Any]
+
+
+def _steps_to(found: _Found) -> tuple[str | int, ...]:
+    """Return the names, keys and indexes that lead to a value."""
     path: tuple[str | int, ...] = ()
     while found[1] is not None:
         path = (found[0], *path)
@@ -376,16 +386,18 @@ def has_long_text(document: object) -> bool:
 
 
 def check_numbers(made: object, hint: Hint) -> None:
-    """Raise ``ValueError`` if a structure contains a float or Decimal that a parameter would not
+    """Raise ``PathError`` if a structure contains a float or Decimal that a parameter would not
     accept, such as NaN. The defaults of fields are not checked.
 
     ``made``: the structure. ``hint``: its annotation.
     """
     from decimal import Decimal
 
-    waiting, defaults = [made], dict[int, object]()
+    waiting: list[_Found] = [(None, None, made)]
+    defaults: dict[int, object] = {}
     seen: dict[int, object] = {}  # because a structure may refer to itself
-    for value in waiting:
+    for found in waiting:
+        step, outer, value = found
         kind = type(value)
         is_wrong = (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not is_moderate(value)
@@ -397,16 +409,29 @@ def check_numbers(made: object, hint: Hint) -> None:
                 for field in fields_of(structure)
             }
         if is_wrong and id(value) not in defaults:
-            raise ValueError(
+            raise PathError(
+                _steps_to(found),
                 f"Expected a number from -1e{MAX_EXPONENT} to 1e{MAX_EXPONENT} with at most "
-                f"{MAX_EXPONENT} decimal places"
+                f"{MAX_EXPONENT} decimal places",
             )
         if isinstance(value, str | int | float | None) or id(value) in seen:
             continue
         seen[id(value)] = value
-        if isinstance(value, Mapping):
-            waiting.extend([*value, *value.values()])
-        elif isinstance(value, list | tuple | Set):
-            waiting.extend(value)
-        elif is_structure(kind):
-            waiting.extend(getattr(value, name) for name in names_of(kind))
+        if isinstance(value, Mapping | Set):
+            waiting += [(step, outer, one) for one in value]
+        if getattr(kind, "__pydantic_root_model__", False):  # its value has no name
+            waiting.append((step, outer, value.root))
+        else:
+            waiting += [(name, found, part) for name, part in _parts_of(value)]
+
+
+def _parts_of(made: Any) -> Iterable[tuple[str | int, object]]:
+    """Return what is directly inside a dict, an array or a structure, by key, index or name."""
+    kind = type(made)
+    if isinstance(made, Mapping):
+        return [(str(key), part) for key, part in made.items()]
+    if isinstance(made, list | tuple):
+        return enumerate(made)
+    if is_pydantic(kind):
+        return [(one.name, getattr(made, one.attribute)) for one in fields_of(kind)]
+    return [(name, getattr(made, name)) for name in names_of(kind)]
