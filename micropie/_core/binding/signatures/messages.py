@@ -46,8 +46,6 @@ class Messages:
             False,
             own,
         )
-        # whether JSON numbers must keep all their digits: they must if the type contains a Decimal
-        self._is_exact = self._parameter.is_exact
         self._convert: Any = self._parameter.places["json"][1]
         self._filter = result_filter(function, united(sent), own=own)
 
@@ -59,7 +57,7 @@ class Messages:
         if self._kinds[0] is not None:
             return self._convert(self._parameter, content, "json")
         document = loads(content)
-        if self._is_exact:
+        if self._parameter.is_exact:
             data = content if isinstance(content, bytes) else content.encode()
             document = exact(data) or document
         return self._convert(self._parameter, NULL if document is None else document, "json")

@@ -120,7 +120,7 @@ class Converter(NamedTuple):
             return self.from_text(texts[0])
         return self.many(texts if self.is_either else [*map(self.from_text, texts)])
 
-    def error_message(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
+    def error_message(self, value: object, error: ValueError | None) -> tuple[str, bool]:
         """Return the message for a visitor whose ``value`` was rejected, and whether the
         application has set this message itself.
 
@@ -242,16 +242,10 @@ def _to_float(text: str) -> float:
     return number
 
 
-def is_whole(number: float) -> bool:
-    """Return whether a float in a JSON document is an integer, as 5.0 is in JSON and JSON Schema.
-
-    From 2**53 on, a float may have been read from another integer.
-    """
-    return number.is_integer() and abs(number) < 2**53
-
-
 def _to_whole(number: float) -> int:
-    if not is_whole(number):
+    # 5.0 is an integer in JSON and JSON Schema. From 2**53 on, a float may have been read from
+    # another integer.
+    if not number.is_integer() or abs(number) >= 2**53:
         raise ValueError(number)
     return int(number)
 
