@@ -507,7 +507,8 @@ def _sent(
     outer: Hint = None
     path: list[str | int] = []
     for number, step in enumerate(steps, 1):
-        if step == "[key]" and not (isinstance(document, dict) and step in document):
+        is_sent = step in document if isinstance(document, dict) else isinstance(step, int)
+        if step == "[key]" and not is_sent:
             # a key is invalid, not its value
             is_known = get_origin(outer) in MAPPINGS
             return field_of(get_args(outer)[0]) if is_known else None, tuple(path)
@@ -515,7 +516,6 @@ def _sent(
             break
         inner = None if field is None else _inside(field, step)
         is_last = number == len(steps)
-        is_sent = step in document if isinstance(document, dict) else isinstance(step, int)
         if field is None or (inner is None and len(united(field.kind)) > 1):
             # The client may also send a field that is named like the tag of a member.
             is_name = is_sent and not (field and field.members)
