@@ -1,10 +1,10 @@
 """Another thread than the one that waits for granian's event sets it, under ``micropie run`` and in
-the tests. Nothing here starts a worker.
+the tests. Only the last test starts workers.
 """
 
 from __future__ import annotations
 
-import os
+import multiprocessing
 import re
 import signal
 import sys
@@ -26,6 +26,7 @@ from micropie.cli.serving.servers import choose
 from micropie.cli.serving.signals import handled_in_a_thread
 from tests.servers.harness import KINDS
 from tests.support import granian as command
+from tests.support.commands import serving_command
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
 
@@ -74,7 +75,9 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     monkeypatch.setattr(GRANIAN, "startup", start)
     monkeypatch.setattr(cli, "Server", GRANIAN)
     handlers = [signal.getsignal(number) for number in SIGNALS]
+    method = multiprocessing.get_start_method(allow_none=True)
     yield started
+    multiprocessing.set_start_method(method, force=True)
     for number, handler in zip(SIGNALS, handlers, strict=True):
         signal.signal(number, handler)
 
@@ -134,30 +137,6 @@ def test_no_test_starts_plain_granian() -> None:
     }
     assert plain == set(NOT_STARTED)
     assert all(kind.command.split()[0] != "granian" for kind in KINDS.values())
-
-
-def test_a_signal_ends_a_worker_that_has_not_set_its_handlers_yet(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A forked worker inherits its server's handlers, and has them while it imports."""
-    raised: list[object] = []
-    called: list[str] = []
-    server = SimpleNamespace(
-        signal_handler_interrupt=lambda: called.append("stop"),
-        signal_handler_reload=lambda: called.append("reload"),
-    )
-    before = signal.getsignal(signal.SIGTERM)
-    with handled_in_a_thread(server):
-        monkeypatch.setattr(os, "getpid", lambda: 0)
-        monkeypatch.setattr(
-            signal, "raise_signal", lambda number: raised.append((number, signal.getsignal(number)))
-        )
-        try:
-            server.signal_handler_interrupt(signal.SIGTERM, None)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-    assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
-    assert called == []
 
 
 def test_a_signal_is_handled_while_the_main_thread_waits() -> None:
@@ -253,3 +232,30 @@ def test_workers_end_in_time(servers: list[Any], monkeypatch: pytest.MonkeyPatch
     silent += server.http2_settings.keep_alive_timeout
     assert silent < server.workers_kill_timeout == 30
     assert 0 < reloaded.workers_kill_timeout < END_WITHIN
+
+
+VERSION = """
+import multiprocessing
+from micropie import App
+
+class Root(App):
+    def index(self):
+        return f"{}: {{multiprocessing.get_start_method(allow_none=True)}}"
+
+app = Root()
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+def test_a_reload_imports_the_new_version(interface: str, tmp_path: Path) -> None:
+    """Workers are spawned, and their own processes start as everywhere else."""
+    (tmp_path / "app.py").write_text(VERSION.format("old"))
+    options = [*["--wsgi"] * (interface == "wsgi"), "--port", str(free_port())]
+    with serving_command(
+        tmp_path, "-m", "micropie", "run", "--server", "granian", *options
+    ) as server:
+        assert server.get() == "old: None"
+        (tmp_path / "app.py").write_text(VERSION.format("newer"))
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.get() == "newer: None")

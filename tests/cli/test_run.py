@@ -1011,3 +1011,22 @@ def test_a_root_path_may_end_with_a_slash(
     run.serve(Target(App(), "app:app"), Options(port=0, root_path=stated))
     assert [one.root_path for one in served] == [used]
     assert f":{served[0].port}{used}  (uvicorn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_uvicorn_s_workers_get_more_time_to_start_if_it_can_be_set(
+    monkeypatch: pytest.MonkeyPatch, knows: bool
+) -> None:
+    """uvicorn 0.37 and newer can."""
+    given: dict[str, object] = {}
+
+    def new_run(app: object, *, timeout_worker_healthcheck: int = 5, **options: object) -> None:
+        given.update(options, patience=timeout_worker_healthcheck)
+
+    def old_run(app: object, *, workers: int, lifespan: str, **options: object) -> None:
+        given.update(options)
+
+    monkeypatch.setattr("uvicorn.run", new_run if knows else old_run)
+    choose(Options(server="uvicorn")).start(Target(App(), "app:app"), Options())
+    assert given.get("patience") == (60 if knows else None)
+    assert "timeout_worker_healthcheck" not in given

@@ -65,15 +65,16 @@ def _found() -> object:
         install_stand_in(os.environ[STAND_IN])
         if FACTORY not in os.environ:
             name = os.environ[STAND_IN_FOR]
-            load = None if name.endswith(".py") else _attribute
+            load = None if name.endswith(".py") else attribute
             return import_compat().started_by(os.environ[STAND_IN], name, load).native
-    found = _attribute(os.environ.get(FACTORY) or os.environ[STAND_IN_FOR])
+    found = attribute(os.environ.get(FACTORY) or os.environ[STAND_IN_FOR])
     return found() if FACTORY in os.environ and callable(found) else found
 
 
-def _attribute(name: str) -> object:
-    module, _, attribute = name.partition(":")
-    return attrgetter(attribute)(import_module(module))
+def attribute(name: str) -> object:
+    """Import the object named ``name``, such as "shop:app"."""
+    module, _, path = name.partition(":")
+    return attrgetter(path)(import_module(module))
 
 
 # Set the attribute here, because hypercorn doesn't call a module's ``__getattr__``.

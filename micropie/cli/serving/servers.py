@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 
+from micropie.cli.serving.made import attribute
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILD_PORT
 from micropie.cli.serving.signals import failing_without_signal, handled_in_a_thread
@@ -104,6 +106,10 @@ def choose(options: Options) -> Server:
 
 def _uvicorn(target: Target, options: Options) -> None:
     uvicorn = import_module("uvicorn")
+    # The seconds in which a new worker must start before it replaces an old one. uvicorn's 5 are
+    # too few for applications that import much, but only 0.37 and newer take others.
+    healthcheck = "timeout_worker_healthcheck"
+    patience = {healthcheck: 60} if healthcheck in signature(uvicorn.run).parameters else {}
     run = partial(
         uvicorn.run,
         target.named("uvicorn") if options.workers > 1 else target.app,
@@ -126,6 +132,7 @@ def _uvicorn(target: Target, options: Options) -> None:
         ssl_certfile=options.ssl_certfile,
         ssl_keyfile=options.ssl_keyfile,
         lifespan="on",
+        **patience,
     )
     with failing_without_signal() if options.workers > 1 else nullcontext():
         run()
@@ -167,10 +174,21 @@ def _granian(interface: str, target: Target, options: Options) -> None:
         # Without an interval, a worker waits without limit for the connections of HTTP/2 clients
         # that don't answer. With it, granian closes them after 5 s and another 20 s.
         http2_settings=import_module("granian.http").HTTP2Settings(keep_alive_interval=5000),
+        respawn_interval=15,  # seconds in which a new worker must start; then the old one ends
         workers_kill_timeout=_KILL_AFTER_RELOAD if CHILD_PORT in os.environ else _KILL_AFTER,
     )
+    # A forked worker would have this process's modules, and so the old code after SIGHUP.
+    multiprocessing = import_module("multiprocessing")
+    default = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
     with handled_in_a_thread(server):
-        server.serve()
+        server.serve(target_loader=partial(_in_worker, default))
+
+
+def _in_worker(start_method: str | None, name: str) -> object:
+    """Return the application in a spawned worker, whose own processes start as by default."""
+    import_module("multiprocessing").set_start_method(start_method, force=True)
+    return attribute(name)
 
 
 def _daphne(target: Target, options: Options) -> None:

@@ -11,7 +11,6 @@ granian's workers wait in the same way, where no such thread can be, so they get
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -29,15 +28,9 @@ def handled_in_a_thread(server: Any) -> Iterator[None]:
     """Have another thread call the signal handlers of a ``granian.Granian`` while it serves. This
     must be called in the main thread.
     """
-    process = os.getpid()
     stop, reload = server.signal_handler_interrupt, server.signal_handler_reload
 
-    def on_stop(number: int, _: FrameType | None) -> None:
-        if os.getpid() != process:
-            # A forked worker has this handler until it has imported the application. granian's own
-            # would ignore the signal here, and the worker would never end.
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+    def on_stop(_: int, __: FrameType | None) -> None: ...
 
     def on_reload(_: int, __: FrameType | None) -> None: ...
 
@@ -79,12 +72,7 @@ def signals_written_to(written: socket.socket) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        written.shutdown(socket.SHUT_WR)  # forked workers may have it open
-
-
-# A forked worker's signals aren't its server's.
-if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+        written.shutdown(socket.SHUT_WR)  # forked processes may have it open
 
 
 def terminate_again(server: Any) -> None:
