@@ -699,16 +699,25 @@ class App(Base[Outermost_co]):
 
         The function takes the exception, or nothing, or the request and the exception: ``def
         missing(request, error)``. Its response has the error's status unless it sets another one.
+
+        It replaces an earlier function for the same errors, for example a base class's. Raises
+        ``SetupError`` if both have different names in one module, function or class.
         """
         checked = check_error_key(key)
 
         def register(function: Function) -> Function:
             if not callable(function) or isinstance(function, type | App):
                 raise SetupError(f"@app.error must be above a function, not {function!r}")
-            if self._micropie.error_handlers.setdefault(checked, function) is not function:
+            handlers = self._micropie.error_handlers
+            where, name = _place(function)
+            earlier_where, earlier = _place(handlers.get(checked, function))
+            if earlier_where == where and earlier != name:
+                shown = getattr(key, "__name__", key)
                 raise SetupError(
-                    f"@app.error({getattr(key, '__name__', key)}) has a function: remove one"
+                    f"@app.error({shown}) is above {earlier} and {name}: remove one, because the "
+                    "second would replace the first"
                 )
+            handlers[checked] = function
             self._micropie.changed()
             return function
 
@@ -919,6 +928,13 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
             'session_backend takes an object such as SQLiteSessionBackend("sessions.db"), not '
             f"{value!r}. If you passed a name, as in App(__name__), write App()"
         )
+
+
+def _place(function: object) -> tuple[str, str]:
+    """Return the module, function or class in which a function is defined, and its name there."""
+    full = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+    where, _, name = full.rpartition(".")
+    return where, name
 
 
 def _route(

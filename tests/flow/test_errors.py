@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NoReturn
+from unittest.mock import Mock
 
 import httpx2 as httpx
 import pytest
@@ -591,11 +592,62 @@ def test_an_error_handler_added_later_is_used(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize(("key", "named"), [(404, "404"), (KeyError, "KeyError")])
-def test_a_second_handler_of_one_error_is_refused(key: Any, named: str) -> None:
+def test_a_second_handler_of_one_error_beside_the_first_is_refused(key: Any, named: str) -> None:
     app = App()
-    app.error(key)(lambda: "first")
-    with pytest.raises(SetupError, match=rf"@app.error\({named}\) has a function: remove one"):
-        app.error(key)(lambda: "second")
+
+    @app.error(key)
+    def first() -> str:
+        return "first"
+
+    app.error(key)(first)
+    with pytest.raises(SetupError, match=rf"@app.error\({named}\) is above first and second: "):
+
+        @app.error(key)
+        def second() -> str:
+            return "second"
+
+    assert app._micropie.error_handlers[key] is first
+
+
+def test_a_handler_replaces_one_from_elsewhere(make_client: MakeClient) -> None:
+    """A subclass may have its own, a program another one than its extension's, and a test or a cell
+    of a notebook, which runs again, the latest one.
+    """
+
+    class Base(App):
+        def __init__(self) -> None:
+            super().__init__()
+            self.error(404)(self.missing)
+
+        def missing(self) -> str:
+            return "base"
+
+    class Site(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.error(404)(self.absent)
+
+        def absent(self) -> str:
+            return "site"
+
+    def answer() -> str:
+        return make_client(app).get("/nowhere").text
+
+    app = Site()
+    assert answer() == "site"
+
+    def replace(text: str) -> None:
+        @app.error(404)
+        def missing() -> str:
+            return text
+
+        assert answer() == text
+
+    replace("once")
+    replace("again")
+    for made in (functools.partial(str, "a"), functools.partial(str, "b"), Mock()):
+        app.error(404)(made)
+        assert app._micropie.error_handlers[404] is made
 
 
 @pytest.mark.parametrize(
