@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -1233,6 +1234,27 @@ def test_a_missing_directory_fails_at_startup(
         fine._micropie.compiled()
     with pytest.raises(SetupError, match=f"no directory 'pages' .* is {re.escape(str(tmp_path))}"):
         App(templates="pages")._micropie.compiled()
+
+
+def test_startup_may_create_the_only_directory_of_a_list(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    created = tmp_path / "created"
+
+    class Root(App):
+        def index(self) -> str:
+            return self.render("page.html")
+
+    @asynccontextmanager
+    async def create(app: App) -> AsyncIterator[None]:
+        created.mkdir()
+        (created / "page.html").write_text("created")
+        yield
+
+    with pytest.raises(SetupError, match=re.escape(f"write templates=[{str(created)!r}]")):
+        Root(templates=created)._micropie.compiled()
+    client = make_client(Root(templates=[str(created)], lifespan=create))
+    assert client.get("/").text == "created"
 
 
 @pytest.mark.parametrize("wrong", [5, [], [5]])

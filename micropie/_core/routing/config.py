@@ -562,7 +562,7 @@ def _templates(
     ):
         raise SetupError(
             f"there is no directory {str(stated)!r} for templates; the working directory is "
-            f"{Path.cwd()}"
+            f"{Path.cwd()}. If startup creates it, write templates=[{str(stated)!r}]"
         )
     directories = [*own, *(directory for directory in outer if directory not in own)]
     translations = settings.translations
