@@ -1216,3 +1216,14 @@ def test_R65_events_wrapped_by_a_hook_end_at_shutdown(backend: str) -> None:
     app = Root("a", threading.Event(), "b")
     app.middlewares.append(Wrapping())
     assert run(backend, ended_by_shutdown, app, "/asynchronous", 3).body == COMMENT + b"data: a\n\n"
+
+
+def test_an_event_stream_that_is_returned_again_is_empty(make_client: MakeClient) -> None:
+    class Shared(App):
+        events = EventStream(iter("ab"))
+
+        def index(self) -> EventStream:
+            return self.events
+
+    client = make_client(Shared())
+    assert [client.get("/").text for _ in range(2)] == [": \n\ndata: a\n\ndata: b\n\n", ": \n\n"]

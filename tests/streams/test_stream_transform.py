@@ -344,3 +344,56 @@ def test_an_outer_hook_may_replace_a_transformed_stream(make_client: MakeClient)
     answers = [client.get(path).text for path in ("/sync", "/asynchronous", "/closed_once")]
     assert answers == ["other"] * 3
     assert app.closed == ["close"]
+
+
+def test_a_hook_may_read_on_after_the_end_of_a_stream(make_client: MakeClient) -> None:
+    """Whoever asks an iterator again after its end gets no more items."""
+
+    class Reading(HttpMiddleware):
+        def after_request(self, _: Any, __: int, body: Any, ___: Any) -> Any:
+            is_async = isinstance(body, AsyncIterator)
+            return {"body": self.read_async(body) if is_async else self.read(body)}
+
+        def read(self, body: Iterator[bytes]) -> Iterator[bytes]:
+            for _ in range(2):
+                yield from body
+                yield b"."
+            assert next(body, None) is None
+
+        async def read_async(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            for _ in range(2):
+                async for chunk in body:
+                    yield chunk
+                yield b"."
+            assert await anext(body, None) is None
+
+    class Read(Root):
+        def __init__(self) -> None:
+            super().__init__()
+            self.middlewares.insert(0, Reading())
+
+    client = make_client(Read())
+    for path in ("/sync", "/asynchronous"):
+        assert client.get(path).text.endswith("..")
+    assert client.get("/empty").text == client.get("/empty_too").text == "0.."
+
+
+def test_a_hook_that_reads_a_whole_stream_leaves_nothing(make_client: MakeClient) -> None:
+    class Reading(HttpMiddleware):
+        async def after_request(self, _: Any, __: int, body: Any, ___: Any) -> None:
+            if isinstance(body, AsyncIterator):
+                read.extend([chunk async for chunk in body])
+            else:
+                read.extend(body)
+
+    class Site(Root):
+        def iterator(self) -> Any:
+            return map(str, range(3))
+
+    app, read = Site(), list[bytes]()
+    app.middlewares.insert(0, Reading())
+    client = make_client(app)
+    for path in ("/sync", "/asynchronous", "/iterator"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+    assert len(b"".join(read)) > 2

@@ -121,7 +121,21 @@ from micropie._core.http.escaping import html, is_html
 from micropie._core.streams.files import FILE_CHUNK, FileRange
 
 PENDING = object()  # the value of ``first`` until a chunk has been fetched
-END = object()  # returned instead of a chunk if there are no more chunks
+
+
+class _End(Iterator[object], AsyncIterator[object]):
+    """An iterator, also an async one, that has ended."""
+
+    def __next__(self) -> object:
+        raise StopIteration
+
+    async def __anext__(self) -> object:
+        raise StopAsyncIteration
+
+
+# It is returned instead of a chunk if there are no more chunks, and takes the place of the items of
+# a closed stream, which hooks may still iterate over.
+END = _End()
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -352,6 +366,7 @@ class Stream:
         """Transform the chunks of ``stream`` in its place, once the ready ones are joined."""
         if stream.transforms:
             self.transforms, stream.transforms = stream.transforms, ()
+            self.has_finished = stream.has_finished
             stream.encode = stream._encode_item
 
     def transformed(self, chunk: bytes) -> bytes:

@@ -353,7 +353,7 @@ class EventsFromThread(AsyncIterator[object]):
             if self._is_closed:  # the stream was closed before this call began
                 return END
             self._is_busy = True
-        item = END
+        item: object = END
         try:
             made = self._run(partial(next, self.events, END))
             item = made if made is END else encode(made)
