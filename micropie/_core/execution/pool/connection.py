@@ -288,18 +288,21 @@ class Connection:
 
 
 class _Reader:
-    """The next ``left`` bytes of a connection, as the file that ``pickle`` reads."""
+    """The next ``left`` bytes of a connection, as the file that ``pickle`` reads. They are counted
+    once they have come, because the connection may be closed before.
+    """
 
     def __init__(self, connection: Connection, left: int) -> None:
         self._connection, self.left = connection, left
 
     def read(self, size: int) -> bytes:
+        data = self._connection.read(size)
         self.left -= size
-        return self._connection.read(size)
+        return data
 
     def readinto(self, view: memoryview) -> int:
-        self.left -= len(view)
         self._connection.fill(view)
+        self.left -= len(view)
         return len(view)
 
     def readline(self) -> bytes:
