@@ -109,7 +109,7 @@ def test_an_error_s_format_follows_accept(make_client: MakeClient, header: str, 
     assert answer.headers["content-type"] == kind
 
 
-@pytest.mark.parametrize("path", ["/chosen", "/both"])
+@pytest.mark.parametrize("path", ["/chosen", "/both", "/several"])
 def test_an_error_names_accept_once_in_vary(make_client: MakeClient, path: str) -> None:
     class Root(App):
         def chosen(self) -> Any:
@@ -120,6 +120,11 @@ def test_an_error_names_accept_once_in_vary(make_client: MakeClient, path: str) 
             self.response.headers["Vary"] = "Accept"
             return Response("none", 406, {"Vary": "Accept"})
 
+        def several(self) -> Any:
+            self.response.headers["Vary"] = "Origin, Accept"
+            return Response("none", 406, {"Vary": "accept, Cookie"})
+
     answer = make_client(Root()).get(path, headers={"Accept": "image/png"})
     assert answer.status_code == 406
     assert answer.headers["Vary"].lower().count("accept") == 1
+    assert ("Cookie" in answer.headers["Vary"]) == (path == "/several")

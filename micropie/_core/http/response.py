@@ -328,7 +328,8 @@ def _apply(response: Response, status: int, pairs: Pairs, content_type: str | No
         response.pairs[:] = [pair for pair in response.pairs if pair[0].lower() not in stated]
         for name, value in pairs:
             if name.lower() == "vary":
-                add_vary(response.pairs, value)
+                for field in value.split(","):
+                    add_vary(response.pairs, field.strip())
             else:
                 response.pairs.append((name, value))
     else:
