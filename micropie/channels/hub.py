@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from time import monotonic, sleep
 from typing import Any, Self, get_args
 
@@ -39,6 +40,11 @@ from micropie.extensions import (
 # run while messages keep arriving.
 BETWEEN_CHECKPOINTS = 16
 
+# How often a task that publishes lets other tasks run while the queue of a subscriber grows and the
+# subscriber takes nothing. ``forward`` begins to send to its 30th WebSocket after about 90 turns if
+# the server's ``send`` waits. 200 turns in vain take 2 ms.
+TURNS = 200
+
 # Seconds for which a thread pauses while the queue of a subscriber grows. Otherwise, it would keep
 # the interpreter's lock for 5 ms, in which it can fill a queue although nobody is slow.
 PAUSE = 0.001
@@ -46,19 +52,28 @@ PAUSE = 0.001
 
 class _Published:
     """The result of ``publish``, which need not be awaited, because the message has been delivered
-    already. ``gives_way``: whether ``await`` lets the subscribers' tasks run.
+    already. ``growing``: a mailbox whose queue grows, or None. Meanwhile, all tasks that publish
+    get the same object, and ``await`` lets the subscribers' tasks run, because many tasks may
+    publish at the same time.
     """
 
-    def __init__(self, gives_way: bool) -> None:
-        self._gives_way = gives_way
+    def __init__(self, growing: Mailbox | None) -> None:
+        self.growing = growing
 
     def __await__(self) -> Generator[Any, Any, None]:
-        if self._gives_way:
+        fewest, turns = inf, TURNS
+        while self.growing is not None and turns:
             # shielded, because code that cleans up after a cancellation may publish
             yield from anyio.lowlevel.cancel_shielded_checkpoint().__await__()
+            waiting = 0 if self.growing is None else len(self.growing.messages)
+            if waiting < GROWTH:
+                break
+            turns = TURNS if waiting < fewest else turns - 1
+            fewest = min(fewest, waiting)
+        self.growing = None
 
 
-PUBLISHED, _GIVES_WAY = _Published(False), _Published(True)
+PUBLISHED = _Published(None)
 
 
 class Channels:
@@ -81,6 +96,7 @@ class Channels:
         # it holds the lock.
         self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
+        self._published = PUBLISHED  # the last result of ``publish``
         self._since_pause = 0  # how many messages have been delivered
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
@@ -91,8 +107,10 @@ class Channels:
         ``request.after_response(channels.publish, ...)``. Raises ``CodecError`` if the message
         can't be encoded as JSON.
         """
-        is_growing = self.deliver(checked_name(channel), dumps(message))
-        return _GIVES_WAY if is_growing else PUBLISHED
+        growing = self.deliver(checked_name(channel), dumps(message))
+        if growing is not None:
+            self._published = _Published(growing)
+        return self._published
 
     def subscribe(
         self,
@@ -170,21 +188,22 @@ class Channels:
                 if not joined:
                     self._mailboxes.pop(name, None)
 
-    def deliver(self, name: str, document: bytes | str) -> bool:
-        """Deliver a message to all mailboxes of a channel. Return whether the queue of one is
-        growing. In a thread, pause in this case, but once for all of them.
+    def deliver(self, name: str, document: bytes | str) -> Mailbox | None:
+        """Deliver a message to all mailboxes of a channel. Return one whose queue is growing, or
+        None. In a thread, pause in this case, but once for all of them.
         """
-        message, is_growing = Published(name, document), False
+        message, growing = Published(name, document), None
         with self._lock:
             for mailbox in list(self._mailboxes.get(name, ())):
-                is_growing = mailbox.put(message) or is_growing
+                if mailbox.put(message):
+                    growing = mailbox
             self._since_pause += 1
-            pauses = is_growing and self._since_pause >= GROWTH
+            pauses = growing is not None and self._since_pause >= GROWTH
             if pauses:
                 self._since_pause = 0
         if pauses and not is_on_loop():
             sleep(PAUSE)
-        return is_growing
+        return growing
 
 
 def checked_name(name: str) -> str:

@@ -450,6 +450,69 @@ def test_R57_a_task_that_publishes_many_messages_fills_no_queue(backend: str) ->
     assert run(backend, check) == ([*range(1000)], 0)
 
 
+def test_R57_all_tasks_that_publish_wait_while_a_queue_grows(backend: str) -> None:
+    channels = Channels()
+
+    async def check() -> list[list[int]]:
+        published: list[int] = []
+        found: list[list[int]] = []
+
+        async def publish(number: int) -> None:
+            await channels.publish("room", number)
+            published.append(number)
+
+        async def turns() -> None:
+            for _ in range(10):
+                await checkpoint()
+            found.append(sorted(published))
+
+        async with channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
+            for number in range(15):
+                tasks.start_soon(publish, number)
+            await turns()
+            tasks.start_soon(publish, 15)
+            tasks.start_soon(publish, 16)
+            await turns()
+            await anext(messages)
+            await turns()
+            await anext(messages)
+            await turns()
+        return found
+
+    before = [*range(15)]
+    assert run(backend, check) == [before, before, before, [*range(17)]]
+
+
+def test_a_task_that_publishes_soon_stops_waiting_for_a_subscriber(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of turns begins again whenever the subscriber has taken a message."""
+    channels = Channels()
+    turns: list[int] = []
+    left_to_take: list[int] = []
+    monkeypatch.setattr(hub_module, "TURNS", 5)
+
+    async def check() -> None:
+        async with channels.subscribe("room", size=1000) as messages:
+
+            async def counted() -> None:
+                turns[-1] += 1
+                await checkpoint()
+                if left_to_take and turns[-1] % 4 == 0:
+                    left_to_take.pop()
+                    await anext(messages)
+
+            monkeypatch.setattr(anyio.lowlevel, "cancel_shielded_checkpoint", counted)
+            for takes in (0, 3):
+                left_to_take[:] = range(takes)
+                turns.append(0)
+                for _ in range(16):
+                    await channels.publish("room", "")
+
+    run(backend, check)
+    assert turns == [6, 17]
+
+
 def test_R57_a_thread_that_publishes_many_messages_fills_no_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

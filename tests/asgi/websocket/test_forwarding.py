@@ -35,7 +35,9 @@ class Room(App):
 
 
 class Peer:
-    """A server's side of one WebSocket. Its `send` waits for `flows`."""
+    """A server's side of one WebSocket. Its `send` waits for `flows`, and for `waits` turns."""
+
+    waits = 0
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -69,6 +71,8 @@ class Peer:
                 raise OSError("broken")
             if not self.flows.is_set():
                 await self.flows.wait()
+            for _ in range(self.waits):
+                await checkpoint()
             self.sent.append(message)
         finally:
             self._is_sending = False
@@ -271,6 +275,28 @@ def test_R57_a_client_that_reads_nothing_delays_no_other(backend: str) -> None:
             assert all(peer.texts[-1] == "again" for peer in peers)
 
     run(backend, check)
+
+
+@pytest.mark.parametrize("waits", [0, 1, 5])
+def test_R57_clients_that_all_send_at_once_miss_no_message(backend: str, waits: int) -> None:
+    app = Room()
+
+    async def check() -> tuple[set[int], int]:
+        async with connected(app, 30) as peers:
+            subscriptions = app.channels.subscriptions()["room"]
+            for peer in peers:
+                peer.waits = waits
+                for _ in range(10):
+                    peer.say_text("hello")
+
+            def count() -> int:
+                return sum(len(peer.texts) for peer in peers)
+
+            await until_async(lambda: count() + sum(one.dropped for one in subscriptions) == 9000)
+            await turns()  # until nothing waits to be forwarded
+            return {len(peer.texts) for peer in peers}, count()
+
+    assert run(backend, check) == ({300}, 9000)
 
 
 @pytest.mark.parametrize("when_full", ["drop_oldest", "close"])
