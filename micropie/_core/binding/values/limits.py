@@ -263,29 +263,25 @@ def check_sizes(document: object, is_list: bool) -> None:
         is_large = isinstance(value, list | dict) and len(value) > MAX_HASHED
         if is_large and not (is_list and value is document):
             text = f"Expected at most {MAX_HASHED} values in an array or object"
-            raise SizeError(_path_to(value, document), text)
-
-
-def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
-    """Return the keys and indexes that lead to an array or an object in a document."""
-    waiting: list[_Found] = [(None, None, document)]
-    while (found := waiting.pop())[2] is not wanted:
-        parts = _parts_of(found[2])
-        waiting += [(step, found, part) for step, part in parts if isinstance(part, list | dict)]
-    return _steps_to(found)
+            waiting: list[_Found] = [("", None, document)]
+            while (found := waiting.pop())[2] is not value:
+                parts = _parts_of(found[2])
+                waiting += [(key, found, one) for key, one in parts if isinstance(one, list | dict)]
+            raise SizeError(_steps_to(found), text)
 
 
 # A value, after its key or index and the same about what contains it. A path for each value would
 # take very much memory in a document with many levels.
-_Found: TypeAlias = tuple[Any, Any, Any]
+_Found: TypeAlias = "tuple[str | int, _Found | None, object]"
 
 
 def _steps_to(found: _Found) -> tuple[str | int, ...]:
     """Return the names, keys and indexes that lead to a value."""
     path: tuple[str | int, ...] = ()
-    while found[1] is not None:
-        path = (found[0], *path)
-        found = found[1]
+    step, outer, _ = found
+    while outer is not None:
+        path = (step, *path)
+        step, outer, _ = outer
     return path
 
 
@@ -393,7 +389,7 @@ def check_numbers(made: object, hint: Hint) -> None:
     """
     from decimal import Decimal
 
-    waiting: list[_Found] = [(None, None, made)]
+    waiting: list[_Found] = [("", None, made)]
     defaults: dict[int, object] = {}
     seen: dict[int, object] = {}  # because a structure may refer to itself
     for found in waiting:
@@ -419,10 +415,9 @@ def check_numbers(made: object, hint: Hint) -> None:
         seen[id(value)] = value
         if isinstance(value, Mapping | Set):
             waiting += [(step, outer, one) for one in value]
-        if getattr(kind, "__pydantic_root_model__", False):  # its value has no name
-            waiting.append((step, outer, value.root))
-        else:
-            waiting += [(name, found, part) for name, part in _parts_of(value)]
+        is_root = getattr(kind, "__pydantic_root_model__", False)  # its value has no name
+        parts = _parts_of(value)
+        waiting += [(step, outer, one) if is_root else (name, found, one) for name, one in parts]
 
 
 def _parts_of(made: Any) -> Iterable[tuple[str | int, object]]:
