@@ -30,6 +30,7 @@ from micropie._core.execution import (
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE
 from micropie._core.execution.placement import IO_THREADS
+from micropie._core.execution.steps import CALL
 from micropie._core.flow import (
     LIFESPAN_ENDED,
     UNDER_ASGI,
@@ -41,7 +42,7 @@ from micropie._core.http.protocols import Receive, Scope, Send
 from micropie._core.routing import Site
 from micropie._core.tree import Tree
 from micropie.asgi.state import ASGIState
-from micropie.asgi.steps import BACKGROUND, perform
+from micropie.asgi.steps import BACKGROUND, LEFT, perform
 
 
 async def serve_lifespan(
@@ -128,6 +129,8 @@ async def _until_shutdown(
             # functions have their own time limit, and mounted applications get the same one here.
             with anyio.move_on_after(seconds + 2 * CANCEL_GRACE, shield=True):
                 await background.join()
+            with anyio.move_on_after(CALL.leave_after, shield=True):
+                await LEFT.get().join()
     except BaseException as error:
         failure = await stop(error)
         if failure is None:  # the server has cancelled the lifespan without lifespan.shutdown

@@ -12,6 +12,7 @@ from micropie._core import execution
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
     TASKS,
+    LoopLocal,
     LoopTasks,
     in_thread,
     slots_of,
@@ -50,6 +51,10 @@ left_calls: Any = module("micropie._core.execution.left_calls")
 _WAITS = frozenset({AWAIT, RECEIVE, CHUNK, CLOSE, ANSWER})
 
 _LEFT_AT_ONCE = Call(leave_after=0.0, releases=True)
+
+# The tasks that close resources when a call that has used them has ended. The lifespan waits for
+# them, but not for long, because the call may never end.
+LEFT = LoopLocal(LoopTasks)
 
 
 async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
@@ -325,7 +330,7 @@ async def _close_resources(exchange: Exchange) -> None:
         if any(one.is_of_task for one in exchange.resources or ()):
             await _end_after_call(exchange)
         else:
-            TASKS.get().start_soon(_end_after_call, exchange)
+            LEFT.get().start_soon(_end_after_call, exchange)
             forget_lane()
 
 

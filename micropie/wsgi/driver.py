@@ -11,7 +11,7 @@ from typing import Any
 from micropie._core import execution
 from micropie._core.execution import Action, current
 from micropie._core.execution.lane import AsyncLane, Interrupted
-from micropie._core.execution.steps import ANSWER, Flow, no_function
+from micropie._core.execution.steps import ANSWER, Flow, hold_shutdown, no_function
 from micropie._core.flow import end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead
@@ -121,17 +121,23 @@ def _close(exchange: WSGIExchange, context: Context) -> None:
     ending, exchange.ending = exchange.ending, None
     if ending is not None:
         lane, exchange.lane = exchange.lane, None
-        exchange.when_unused(partial(context.run, _end_later, exchange, ending, lane))
+        end = partial(_end_later, exchange, ending, lane, hold_shutdown(is_left=True))
+        exchange.when_unused(partial(context.run, end))
         context = context.copy()
     if exchange.ends is not None:
         context.run(exchange.close)
 
 
-def _end_later(exchange: WSGIExchange, ending: Flow[None], lane: AsyncLane | None) -> None:
-    """Close the resources after the last call that has used them, in the task that opened them."""
+def _end_later(
+    exchange: WSGIExchange, ending: Flow[None], lane: AsyncLane | None, tell_end: Action
+) -> None:
+    """Close the resources after the last call that has used them, in the task that opened them.
+    Then call ``tell_end``.
+    """
     exchange.lane = lane
     perform(ending, exchange)
     exchange.end_lane()
+    tell_end()
 
 
 def _close_mounted(chunks: Iterable[bytes], exchange: WSGIExchange, context: Context) -> None:

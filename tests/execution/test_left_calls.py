@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from threading import Event
 from typing import Any, NewType
@@ -14,7 +15,8 @@ import pytest
 
 from micropie import App, HTTPError, Request, UploadFile, post, run_in
 from micropie._core.execution import Action
-from micropie._core.execution.steps import call_each
+from micropie._core.execution.steps import CALL, after_response, call_each
+from micropie.asgi import lifespan
 from micropie.middleware import Timeout
 from micropie.wsgi import WSGIExchange
 from tests.support.clients import MakeClient
@@ -30,6 +32,8 @@ class Root(App):
     """Its handlers go on until ``may_end``; ``diary`` says what happened in which order."""
 
     is_left = False  # whether a time limit has ended while a handler ran
+    exchange: Any  # of the last request that got a 503
+    outlasts_answer = False  # whether ``may_end`` isn't set by the response
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -39,8 +43,10 @@ class Root(App):
 
     def _answer(self, request: Request, error: HTTPError) -> str:
         self.diary.append("answered")
-        self.is_left = bool(request._exchange.left_calls)
-        self.may_end.set()
+        self.exchange = request._exchange
+        self.is_left = bool(self.exchange.left_calls)
+        if not self.outlasts_answer:
+            self.may_end.set()
         return "too late"
 
     def _work(self) -> None:
@@ -181,6 +187,46 @@ def test_a_provider_that_waits_for_a_call_lets_middleware_exit_its_scopes(
     until(lambda: "closed" in app.diary)
     assert app.diary == ["answered", "handler", "rolled back after 503", "closed"]
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_shutdown_closes_what_a_left_call_uses_before_its_handlers_run(
+    connect: MakeClient,
+    world: str,
+    hangs: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (lifespan, after_response):
+        monkeypatch.setattr(module, "CALL", CALL._replace(leave_after=0 if hangs else PATIENCE))
+    app = limited()
+    app.outlasts_answer = True
+    app.shutdown_handlers.append(lambda: app.diary.append("shutdown"))
+    sync_provider(app)
+    client = connect(app, world)
+    assert left(app, lambda: client.get("/using"), caplog) == "too late"
+    rest, waits, wait = ["handler", "rolled back after 503", "closed"], Event(), after_response.wait
+
+    def noted_wait(futures: Any, timeout: float) -> None:
+        if futures:
+            waits.set()
+        wait(futures, timeout)
+
+    monkeypatch.setattr(after_response, "wait", noted_wait)
+
+    def is_stopping() -> bool:
+        if world == "wsgi":
+            return waits.is_set() or "shutdown" in app.diary
+        return app.exchange.server_tasks() is None
+
+    with ThreadPoolExecutor(1) as threads:
+        stopped = threads.submit(client.close)
+        until(stopped.done if hangs else is_stopping)
+        assert not (hangs and after_response._left)  # no later shutdown waits for it
+        app.may_end.set()
+        stopped.result()
+    until(lambda: "closed" in app.diary)
+    assert app.diary == ["answered", *(["shutdown", *rest] if hangs else [*rest, "shutdown"])]
 
 
 @pytest.mark.parametrize("error", [LookupError("no end"), SystemExit(3)])

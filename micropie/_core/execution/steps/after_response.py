@@ -31,14 +31,17 @@ from micropie._core.execution import (
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
-from micropie._core.execution.steps.steps import AWAIT, ON_LOOP, kind_of, no_function
+from micropie._core.execution.steps.steps import AWAIT, CALL, ON_LOOP, kind_of, no_function
 from micropie._core.on_demand import Value
 
 if TYPE_CHECKING:
     from micropie._core.execution.left_calls import LeftCall
 
 _running: set[Future[None]] = set()
+# under WSGI: resources to close when a call that has used them has ended
+_left: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # the parent's tasks don't run in the child
+after_fork_in_child(_left.clear)
 
 # These threads are separate from those of handlers, so that no handler waits for functions that run
 # after a response. 40 threads are anyio's default limit. The number of waiting calls is limited,
@@ -213,20 +216,26 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
         exchange.release()
 
 
-def hold_shutdown() -> Action:
-    """Let ``wait_for_tasks`` wait until the returned function is called."""
-    ended: Future[None] = Future()
-    _running.add(ended)
-    ended.add_done_callback(_running.discard)
+def hold_shutdown(*, is_left: bool = False) -> Action:
+    """Let ``wait_for_tasks`` wait until the returned function is called.
+
+    ``is_left``: whether this depends on a call that may never end.
+    """
+    running, ended = _left if is_left else _running, Future[None]()
+    running.add(ended)
+    ended.add_done_callback(running.discard)
     return partial(ended.set_result, None)
 
 
 def wait_for_tasks(seconds: float) -> None:
     """Wait until the ``after_response`` functions of all requests, and what mounted ASGI
-    applications do after their responses, have ended, but at most ``seconds``. Shutdown waits here
-    before it closes the resources that they use.
+    applications do after their responses, have ended, but at most ``seconds``. Then wait, but not
+    for long, until what calls have used that were left in their threads is closed. Shutdown waits
+    here before it closes the resources that they use.
     """
     wait([*_running], timeout=seconds)
+    wait([*_left], timeout=CALL.leave_after)
+    _left.clear()  # the next application's shutdown doesn't wait for a hanging call again
 
 
 async def run_tasks(
