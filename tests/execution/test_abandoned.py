@@ -123,6 +123,10 @@ def psycopg_pool(_: Path) -> Iterator[Database]:
             yield Connections()
 
 
+async def beside() -> AsyncIterator[Beside]:
+    yield Beside("an async resource")
+
+
 class Shop(App):
     """``pay`` writes, is abandoned, and writes again when the test says so."""
 
@@ -136,6 +140,7 @@ class Shop(App):
         self.still_open: bool | None = None
 
         self.provides(Shared, once=True)(lambda: Shared("for all requests"))
+        self.provides(Beside)(beside)
 
         def resource(_: Shared) -> Iterator[Any]:
             with database.open() as opened:
@@ -172,9 +177,8 @@ class Shop(App):
             self.note_request()
             return EventStream((pay(resource) for _ in range(2)), heartbeat=0.05)
 
-        @self.provides(Beside)
-        async def beside() -> AsyncIterator[Beside]:
-            yield Beside("an async resource")
+        def pay_beside(resource: Any, beside: Beside) -> str:
+            return pay(resource)
 
         def crossed(resource: Any, beside: Beside) -> EventStream:
             return events(resource)
@@ -183,9 +187,10 @@ class Shop(App):
             self.note_request()
             return EventStream(iter([resource]), map=pay, heartbeat=0.05)
 
-        for handler in (pay, limited, other, events, crossed, mapped):
+        for handler in (pay, pay_beside, limited, other, events, crossed, mapped):
             handler.__annotations__["resource"] = database.type_of_resource
         self.post("/pay")(pay)
+        self.post("/pay-beside")(pay_beside)
         self.post("/limited")(Timeout(0.3)(limited))
         self.post("/other")(other)
         self.get("/events")(events)
@@ -198,7 +203,7 @@ class Shop(App):
 
 
 class CancelledByItsServer:
-    """An ASGI server that cancels the request to ``/pay`` while its handler runs."""
+    """An ASGI server that cancels the requests to ``/pay`` while their handlers run."""
 
     _scope: anyio.CancelScope
 
@@ -206,7 +211,7 @@ class CancelledByItsServer:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope.get("path") != "/pay":
+        if not scope.get("path", "").startswith("/pay"):
             await self._app(scope, receive, send)
             return
         with anyio.CancelScope() as self._scope:
@@ -231,7 +236,7 @@ def check(
     with open_database(folder) as database:
         shop = Shop(database, lambda: None)
         served: Any = shop
-        if by == "/pay":
+        if by.startswith("/pay"):
             served = with_hooks(CancelledByItsServer(shop), shop)
             shop.give_up = served.give_up
         client = connect(served, world)
@@ -265,12 +270,13 @@ def test_writes_after_a_timeout_are_rolled_back(
     check(open_database, connect, world, tmp_path, by="/limited", overlaps=overlaps)
 
 
+@pytest.mark.parametrize("path", ["/pay", "/pay-beside"])
 @pytest.mark.parametrize("overlaps", [False, True], ids=["alone", "beside-another"])
 @pytest.mark.parametrize("open_database", DATABASES)
 def test_writes_after_the_server_cancels_the_request_are_rolled_back(
-    open_database: Any, overlaps: bool, connect: Any, backend: str, tmp_path: Path
+    open_database: Any, overlaps: bool, path: str, connect: Any, backend: str, tmp_path: Path
 ) -> None:
-    check(open_database, connect, backend, tmp_path, by="/pay", overlaps=overlaps)
+    check(open_database, connect, backend, tmp_path, by=path, overlaps=overlaps)
 
 
 def check_events(client: Any, shop: Shop, path: str, ends: str) -> None:

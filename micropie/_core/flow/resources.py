@@ -161,9 +161,10 @@ def unwound(exchange: Exchange, cancellation: BaseException) -> Flow[Exception |
 
     Return the exception that replaces the cancellation. Return None if the whole request is
     cancelled, which no generator can prevent. A generator that isn't async has no cancel scope, so
-    it is only closed.
+    it is only closed, or later if it has a resource that a call in its thread may use.
     """
-    inner_first = exchange.open_generators()
+    used = (exchange.is_in_use and exchange.resources) or ()
+    inner_first = [one for one in exchange.open_generators() if one.is_async or one not in used]
     if not any(one.is_async for one in inner_first):
         return None
     failure: Exception | None = None
