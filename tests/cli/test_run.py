@@ -33,7 +33,7 @@ from tests.support.certificates import make_certificate
 from tests.support.commands import ended, micropie, serving_command
 from tests.support.modules import forget_temporary_modules
 from tests.support.ports import free_port
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import END_WITHIN, PATIENCE, until
 
 APP = """
 import os
@@ -256,7 +256,7 @@ def test_a_failed_startup_exits_with_an_error_code(project: Path, options: list[
     (project / "app.py").write_text(FAILING)
     command = ["-m", "micropie", "run", "--port", str(free_port()), *options]
     with serving_command(project, *command) as running:
-        assert running.process.wait(PATIENCE) == 1
+        assert running.process.wait(END_WITHIN) == 1  # uvicorn may wait 20 s for an answer
     assert "no database" in running.output
 
 
@@ -1028,5 +1028,5 @@ def test_uvicorn_s_workers_get_more_time_to_start_if_it_can_be_set(
 
     monkeypatch.setattr("uvicorn.run", new_run if knows else old_run)
     choose(Options(server="uvicorn")).start(Target(App(), "app:app"), Options())
-    assert given.get("patience") == (60 if knows else None)
+    assert given.get("patience") == (20 if knows else None)
     assert "timeout_worker_healthcheck" not in given

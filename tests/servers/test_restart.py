@@ -43,7 +43,7 @@ from tests.support.ports import free_port
 
 # The row of the page's table, and the settings that it states.
 SETTINGS = {
-    "uvicorn": ("uvicorn", "--timeout-worker-healthcheck 60 --timeout-graceful-shutdown 30"),
+    "uvicorn": ("uvicorn", "--timeout-worker-healthcheck 20 --timeout-graceful-shutdown 30"),
     "granian-asgi": (
         "granian, `--interface asgi`",
         "--respawn-interval 15 --http2-keep-alive-interval 5000 --workers-kill-timeout 30",

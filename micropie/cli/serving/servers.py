@@ -107,9 +107,10 @@ def choose(options: Options) -> Server:
 def _uvicorn(target: Target, options: Options) -> None:
     uvicorn = import_module("uvicorn")
     # The seconds in which a new worker must start before it replaces an old one. uvicorn's 5 are
-    # too few for applications that import much, but only 0.37 and newer take others.
+    # too few for applications that import much, but only 0.37 and newer take others. If a worker
+    # fails to start and ends just when it is asked, uvicorn 0.54 waits this long for its answer.
     healthcheck = "timeout_worker_healthcheck"
-    patience = {healthcheck: 60} if healthcheck in signature(uvicorn.run).parameters else {}
+    patience = {healthcheck: 20} if healthcheck in signature(uvicorn.run).parameters else {}
     run = partial(
         uvicorn.run,
         target.named("uvicorn") if options.workers > 1 else target.app,
