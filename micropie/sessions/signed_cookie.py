@@ -41,7 +41,7 @@ class SignedCookieSessionBackend(SessionBackend):
             expires, data = self._signer.load(session_id)
         except ValueError:
             return {}
-        return data if expires > time.time() else {}
+        return serializer.Stored(data) if expires > time.time() else {}
 
     def save(self, session_id: str, data: SessionData, timeout: int) -> str:
         """Return the cookie's value.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from itsdangerous import URLSafeSerializer
 
 from micropie import App, HTTPError, SetupError
 from micropie._core.http.headers.signing import AppSigner, Signer
@@ -50,6 +52,18 @@ def test_R46_a_changed_signed_cookie_is_refused(make_client: MakeClient, change:
     client.cookies.clear()
     cookie = f"pie={change(signed)}; other={signed}"  # nor is the value of another cookie
     assert client.get("/read", headers={"Cookie": cookie}).json() == {"pie": "none", "other": None}
+
+
+def test_each_salt_and_key_gives_the_signature_of_itsdangerous() -> None:
+    """Other programs that have the secret can read and make such text."""
+    signer = Signer([KEY, OLD_KEY], "salt", "test")
+    options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+    new, old = (URLSafeSerializer(key, "salt", signer_kwargs=options) for key in (KEY, OLD_KEY))
+    for salt in (None, "other", None):
+        assert new.loads(signer.dump({"pie": 5}, salt), salt) == {"pie": 5}
+        assert signer.load(old.dumps({"pie": 5}, salt), salt) == {"pie": 5}
+    with pytest.raises(ValueError, match="does not match"):
+        signer.load(signer.dump(5, "other"))
 
 
 def test_a_signed_text_expires(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,9 @@ CACHES = {
     "_core/http/headers/media_types.py:codec_of": FUNCTION,
     "_core/http/headers/media_types.py:content_type": FUNCTION,
     "_core/http/headers/media_types.py:disposition": FUNCTION,
+    "_core/http/headers/signing.py:of_salt": (
+        "http/test_signing.py::test_each_salt_and_key_gives_the_signature_of_itsdangerous"
+    ),
     "_core/http/problem.py:_encoded": FUNCTION,
     "_core/http/problem.py:_ESCAPED": "test_a_table_of_names_has_a_value_for_each_name",
     "_core/http/problem.py:_wanted_of": FUNCTION,

@@ -10,10 +10,12 @@ import math
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 from micropie._core.errors import HTTPError, SetupError, check, is_duration
 from micropie._core.http.headers.cookies import seconds_of
+from micropie._core.on_demand import pattern
 
 try:
     import itsdangerous
@@ -24,6 +26,10 @@ Secret: TypeAlias = str | bytes | Sequence[str | bytes]
 """One key of 32 bytes or more, or a sequence of keys. The first key signs, and signatures with any
 of the keys are accepted.
 """
+
+# The one spelling of a signature that is accepted: base64 has several for the same 32 bytes, and
+# Python's decoder skips unknown characters.
+_SIGNATURE = pattern("[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 
 SHORTEST_SECRET = 32  # bytes: the size of an HMAC-SHA256, RFC 2104, section 3
 
@@ -56,12 +62,9 @@ class Signer:
                 f"{user} needs a secret of {SHORTEST_SECRET} bytes or more that nobody can guess: "
                 "create one with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
-        self._serializer: Any = itsdangerous.URLSafeSerializer(
-            keys[::-1],  # reversed, because itsdangerous signs with its last key
-            salt=salt,
-            serializer=serializer,
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )
+        of_salt = lru_cache(maxsize=64)(partial(_signer, keys[::-1]))
+        signer: Any = lambda _, salt: of_salt(salt)  # noqa: E731 - called as the class ``Signer``
+        self._serializer = itsdangerous.URLSafeSerializer(keys, salt, serializer, signer=signer)
 
     def dump(self, value: object, salt: str | None = None) -> str:
         """Return ``value`` as signed text. ``salt`` replaces the signer's own salt."""
@@ -74,16 +77,20 @@ class Signer:
         """
         try:
             value = self._serializer.loads(text, salt)
-            # Accept one spelling of a signature only: base64 has several for the same bytes, and
-            # Python's decoder skips unknown characters.
-            tail = text.rpartition(".")[2]
-            coding = itsdangerous.encoding
-            is_ours = coding.base64_encode(coding.base64_decode(tail)) == tail.encode()
         except itsdangerous.BadData as error:
             raise ValueError(str(error)) from None
-        if not is_ours:
+        if not _SIGNATURE.fullmatch(text.rpartition(".")[2]):
             raise ValueError("the base64 text of the signature was altered")
         return value
+
+
+def _signer(keys: Sequence[str | bytes], salt: bytes) -> itsdangerous.Signer:
+    """Return the signer for ``salt``. It signs with the last of ``keys``, and derives nothing from
+    them again for each value.
+    """
+    sign_with, sha256 = itsdangerous.Signer, hashlib.sha256
+    derived = [sign_with(key, salt, ".", "hmac", sha256).derive_key() for key in keys]
+    return sign_with(derived, salt, ".", "none", sha256)
 
 
 class AppSigner:
