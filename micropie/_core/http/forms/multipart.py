@@ -64,7 +64,7 @@ _MOST_PREAMBLE = 4096  # Bytes that may come before the first part.
 _MOST_HEADERS = 8  # Headers of one part. Browsers send 2, RFC 7578 defines 3.
 _MOST_HEADER = 4096  # Bytes, enough for a file name of 255 escaped characters.
 _DASH = ord("-")
-_MOST_LINES = 512  # a piece with more lines is parsed in a thread; a part has at least four
+_MOST_PARTS = 64  # a piece with more parts is parsed in a thread: that may take a millisecond
 _MALFORMED = (
     "The multipart form is malformed: a boundary is wrong, or a part's headers are invalid, too "
     "many or too long."
@@ -131,7 +131,7 @@ class PartParser:
             header_charset=_HEADER_LINES,
             strict=True,
         )
-        self._boundary = b"--" + boundary.encode()
+        self.boundary = b"--" + boundary.encode()
         self._limits = limits
         self._any_charset = any_charset
         self._budget = Budget(limits)
@@ -197,7 +197,7 @@ class PartParser:
         if self._opening is None:
             return () if self._parser.closed else self._parser.parse(chunk)
         chunk = self._opening + chunk
-        at = chunk.find(self._boundary, 0, _MOST_PREAMBLE)
+        at = chunk.find(self.boundary, 0, _MOST_PREAMBLE)
         if at < 0 and len(chunk) >= _MOST_PREAMBLE:
             raise BadRequest("The multipart form does not begin with its boundary.")
         self._opening = chunk if at < 0 else None
@@ -255,9 +255,9 @@ class PartParser:
         self._size = size = begun + len(data)
         is_boundary = False
         if begun == len(self._start) if begun else data[0] == _DASH:
-            self._start += data[: len(self._boundary) - begun]
-            is_boundary = self._start == self._boundary
-            size = len(self._boundary) if is_boundary else size
+            self._start += data[: len(self.boundary) - begun]
+            is_boundary = self._start == self.boundary
+            size = len(self.boundary) if is_boundary else size
         if size > self._room:
             self._budget.measure(size)
         if is_boundary:
@@ -413,7 +413,7 @@ class MultipartParser:
         upload = self._upload
         if upload is not None:
             size += upload.size
-        return size > self._memory_for_file or piece.count(b"\r") > _MOST_LINES
+        return size > self._memory_for_file or piece.count(self._parser.boundary) > _MOST_PARTS
 
     def finish(self, may_be_empty: bool = False) -> Self:
         """Return the whole form.
