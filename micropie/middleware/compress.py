@@ -40,9 +40,11 @@ TYPES = (
 
 # Headers that describe the uncompressed bytes. A client would refuse compressed bytes whose digest
 # differs (RFC 9530, section 2; RFC 3230; RFC 1864).
-_OF_UNCOMPRESSED = (
-    *("Content-Length", "Accept-Ranges"),
-    *("Content-Digest", "Repr-Digest", "Digest", "Content-MD5"),
+_OF_UNCOMPRESSED = frozenset(
+    {
+        *("content-encoding", "content-length", "accept-ranges"),
+        *("content-digest", "repr-digest", "digest", "content-md5"),
+    }
 )
 
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
@@ -121,7 +123,7 @@ class Compress(FlowMiddleware):
         in_headers = response.headers.get("Content-Type")
         body, is_json, stated = encode_body(response.body, in_headers or response.content_type)
         suggested = JSON if is_json else exchange.config.text_type
-        if len(body) < self._minimum or not self.may_compress(response, suggested):
+        if len(body) < self._minimum or not self._suits_type(response, suggested):
             return response
         response.body = body
         if response.content_type != "":  # that of a mounted application
@@ -155,7 +157,10 @@ class Compress(FlowMiddleware):
             return False
         if any("no-transform" in value.lower() for value in headers.get_all("Cache-Control")):
             return False
-        content_type = headers.get("Content-Type") or response.content_type or suggested
+        return self._suits_type(response, suggested)
+
+    def _suits_type(self, response: Response, suggested: str | None) -> bool:
+        content_type = response.headers.get("Content-Type") or response.content_type or suggested
         if content_type is None or content_type.startswith("multipart/byteranges"):
             return True
         media_type = content_type.partition(";")[0].strip().lower()
@@ -186,7 +191,7 @@ class Compress(FlowMiddleware):
         compressed = compressor.add(body) + compressor.finish()
         if len(compressed) < len(body):
             response.body = compressed
-            _describe(response.headers, coding)
+            _describe(response, coding)
         return response
 
     def _stream(self, request: Request, response: Response, stream: Stream) -> Response:
@@ -259,15 +264,15 @@ class _Compressed:
         if self._may_compress:
             add_vary(response.pairs, "Accept-Encoding")
         if self._coding is not None:
-            _describe(response.headers, self._coding)
+            _describe(response, self._coding)
 
 
-def _describe(headers: MutableHeaders, coding: str) -> None:
+def _describe(response: Response, coding: str) -> None:
     """Set the headers of a compressed response."""
-    headers["Content-Encoding"] = coding
-    for name in _OF_UNCOMPRESSED:
-        headers.pop(name, None)
-    _weaken_etag(headers)
+    pairs = response.pairs
+    pairs[:] = [pair for pair in pairs if pair[0].lower() not in _OF_UNCOMPRESSED]
+    pairs.append(("Content-Encoding", coding))
+    _weaken_etag(response.headers)
 
 
 def _weaken_etag(headers: MutableHeaders) -> None:
