@@ -45,6 +45,10 @@ BETWEEN_CHECKPOINTS = 16
 # the server's ``send`` waits. 200 turns in vain take 2 ms.
 TURNS = 200
 
+# How many messages the subscriber takes meanwhile, at most, which is the default size of a queue.
+# A longer queue would delay all who publish until a busy subscriber has emptied it.
+MOST_TAKEN = 100
+
 # Seconds for which a thread pauses while the queue of a subscriber grows. Otherwise, it would keep
 # the interpreter's lock for 5 ms, in which it can fill a queue although nobody is slow.
 PAUSE = 0.001
@@ -59,14 +63,16 @@ class _Published:
 
     def __init__(self, growing: Mailbox | None) -> None:
         self.growing = growing
+        self._short = 0 if growing is None else max(GROWTH, len(growing.messages) - MOST_TAKEN)
 
     def __await__(self) -> Generator[Any, Any, None]:
         fewest, turns = inf, TURNS
-        while self.growing is not None and turns:
+        # read once a turn, because the tasks of another loop may set it, too
+        while (growing := self.growing) is not None and turns:
             # shielded, because code that cleans up after a cancellation may publish
             yield from anyio.lowlevel.cancel_shielded_checkpoint().__await__()
-            waiting = 0 if self.growing is None else len(self.growing.messages)
-            if waiting < GROWTH:
+            waiting = len(growing.messages)
+            if waiting < self._short:
                 break
             turns = TURNS if waiting < fewest else turns - 1
             fewest = min(fewest, waiting)

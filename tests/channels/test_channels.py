@@ -513,6 +513,31 @@ def test_a_task_that_publishes_soon_stops_waiting_for_a_subscriber(
     assert turns == [6, 17]
 
 
+def test_a_task_that_publishes_waits_for_a_part_of_a_long_queue_only(backend: str) -> None:
+    """Even if the subscriber takes messages all the time."""
+    channels = Channels()
+
+    taken: list[int] = []
+
+    async def check() -> int:
+        async with channels.subscribe("room", size=1000) as messages:
+            for number in range(512):
+                channels.publish("room", number)  # as a thread does, which doesn't wait
+
+            async def take() -> None:
+                async for number in messages:
+                    taken.append(number)
+                    await checkpoint()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(take)
+                await channels.publish("lobby", "")
+                tasks.cancel_scope.cancel()
+        return len(taken)
+
+    assert hub_module.MOST_TAKEN < run(backend, check) < hub_module.MOST_TAKEN + 5
+
+
 def test_R57_a_thread_that_publishes_many_messages_fills_no_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
