@@ -1228,12 +1228,27 @@ def test_templates_can_come_from_several_directories_and_packages(
 def test_a_missing_directory_fails_at_startup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless it is the default, or one of several."""
+    """Unless it is the default, or one of several, such as those of an outer application."""
+
+    def with_inner(**settings: Any) -> Any:
+        outer: Any = App(**settings)
+        outer.inner = App(templates="pages")
+        return outer
+
     monkeypatch.chdir(tmp_path)
-    for fine in (App(), App(templates=["pages", tmp_path]), App(templates="package:micropie")):
+    for fine in (
+        App(),
+        App(templates=["pages", tmp_path]),
+        App(templates="package:micropie"),
+        with_inner(templates=tmp_path),
+        with_inner(templates="package:micropie"),
+    ):
         fine._micropie.compiled()
-    with pytest.raises(SetupError, match=f"no directory 'pages' .* is {re.escape(str(tmp_path))}"):
-        App(templates="pages")._micropie.compiled()
+    for wrong in (App(templates="pages"), with_inner()):
+        with pytest.raises(
+            SetupError, match=f"no directory 'pages' .* is {re.escape(str(tmp_path))}"
+        ):
+            wrong._micropie.compiled()
 
 
 def test_startup_may_create_the_only_directory_of_a_list(

@@ -557,14 +557,14 @@ def _templates(
 ) -> Templates:
     names = {**registered.template_names, **settings.template_globals}
     own, stated = settings.template_directories, registered.settings.get("templates")
-    if isinstance(stated, str | PathLike) and not (
-        str(stated).startswith("package:") or Path(stated).is_dir()
+    directories = [*own, *(directory for directory in outer if directory not in own)]
+    if isinstance(stated, str | PathLike) and not any(
+        str(one).startswith("package:") or Path(one).is_dir() for one in directories
     ):
         raise SetupError(
             f"there is no directory {str(stated)!r} for templates; the working directory is "
             f"{Path.cwd()}. If startup creates it, write templates=[{str(stated)!r}]"
         )
-    directories = [*own, *(directory for directory in outer if directory not in own)]
     translations = settings.translations
     return Templates(
         directories,
