@@ -1214,7 +1214,10 @@ def test_an_array_like_struct_lacks_its_required_elements(
         ({"corner": ""}, [None, []]),
         ({"rows[0][0]": "1", "rows[1][0]": "2", "rows[1][1]": "3"}, [None, [[1, 0], [2, 3]]]),
         ({"corner[0]": "x"}, {"corner[0]": NUMBER}),
-        ({"rows[0][1]": "x", "rows[1][0]": "2"}, {"rows[0][0]": NUMBER}),
+        (
+            {"rows[0][1]": "x", "rows[1][0]": "2"},
+            {"rows[0][0]": REQUIRED, "rows[0][1]": NUMBER},
+        ),
     ],
 )
 def test_the_elements_of_a_named_tuple_have_numbers_in_a_form(
@@ -1232,6 +1235,66 @@ def test_the_elements_of_a_named_tuple_have_numbers_in_a_form(
 
     page.__annotations__["board"] = Annotated[kind, Form()]
     assert make_client(app).post("/", data=sent).json() == found
+
+
+class Seat(NamedTuple):
+    """Its first and last elements are tick boxes."""
+
+    booked: bool
+    row: int = 5
+    name: str | None = None
+    aisle: bool = True
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ({"seat[0]": "on"}, [True, 5, None, True]),
+        ({"seat[1]": "1"}, [False, 1, None, True]),
+        ({"seat[1]": "1", "seat[2]": "a"}, [False, 1, "a", False]),
+        ({"seat[1]": "1", "seat[3]": "on"}, [False, 1, None, True]),
+        ({"seat[0]": "on", "seat[1]": ""}, [True, 5, None, True]),
+        ({"seat[1]": ""}, [False, 5, None, True]),
+        ({"seat[2]": "a"}, {"seat[1]": REQUIRED}),
+        # numbers that aren't positions give only the order
+        ({"seat[1]": "on", "seat[2]": "7", "seat[3]": "a", "seat[4]": "on"}, [True, 7, "a", True]),
+        ({"box[1]": "4"}, [False, 4]),
+        ({"box[0]": "on"}, {"box[1]": REQUIRED}),
+    ],
+)
+def test_an_element_without_a_value_moves_no_other(
+    make_client: MakeClient, sent: dict[str, str], found: Any
+) -> None:
+    """Browsers send nothing for an unticked box."""
+
+    class Hall(msgspec.Struct):
+        seat: Seat | None = None
+        box: tuple[bool, int] | None = None
+
+    app = App()
+
+    @app.post("/")
+    def page(hall: Annotated[Any, Form()], errors: BindingErrors) -> Any:
+        return {one.field: one.words for one in errors} or hall.seat or hall.box
+
+    page.__annotations__["hall"] = Annotated[Hall, Form()]
+    assert make_client(app).post("/", data=sent).json() == found
+
+
+def test_the_positions_of_a_query_have_no_boxes(make_client: MakeClient) -> None:
+    class Hall(msgspec.Struct):
+        seat: Seat
+
+    app = App()
+
+    @app.get("/")
+    def page(hall: Annotated[Any, Query()]) -> Any:
+        return hall.seat
+
+    page.__annotations__["hall"] = Annotated[Hall, Query()]
+    client = make_client(app)
+    assert client.get("/?seat[0]=yes&seat[1]=2").json() == [True, 2, None, True]
+    assert client.get("/?seat[1]=2").status_code == 400
 
 
 def test_an_array_like_struct_is_read_from_a_form(make_client: MakeClient) -> None:

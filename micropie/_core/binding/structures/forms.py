@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, count, repeat, takewhile
 from types import NoneType
 from typing import Any, Never, cast
 
@@ -177,13 +177,22 @@ def _read_rows(
             inner = [f".{one.name}" for kind in next(fields).members for one in fields_of(kind)]
             row = f"{steps_of(path)[1:]}[0]{''.join(inner[:1])}"
             raise FormError(path, f"Expected numbers in the names of rows, such as {row}")
-        parts = rows(node)
+        parts: list[Nested | None] = [*rows(node)]
+        if first and {*node} <= {*range(len(first))}:  # the numbers are positions
+            parts = [*map(node.get, range(len(first)))]
     else:
         parts = [[text] for text in node]
-    return [
-        _read(one, part, own, (*path, number), is_form)
+    read = [
+        _ABSENT if part is None and not is_form else _read(one, part, own, (*path, number), is_form)
         for number, (one, part) in enumerate(zip(fields, parts, strict=False))
     ]
+    if not first:
+        return read
+    # The last elements may have defaults. Among others, null takes the place of an absent one.
+    sent = zip(count(1), parts, read, strict=False)
+    end = max((n for n, part, one in sent if part is not None and one is not _ABSENT), default=0)
+    others = takewhile(lambda one: one is not _ABSENT, read[end:])
+    return [None if one is _ABSENT else one for one in chain(read[:end], others)]
 
 
 def _takes_json(field: Field, own: OwnTypes) -> bool:
