@@ -36,7 +36,7 @@ from micropie._core.binding.annotations import (
     type_name,
     without_none,
 )
-from micropie._core.binding.fields import written_kinds
+from micropie._core.binding.fields import kinds_in, written_kinds
 from micropie._core.binding.signatures.parameters import (
     REQUIRED,
     BoundParameter,
@@ -51,7 +51,7 @@ from micropie._core.binding.signatures.sources import (
     Source,
     declared_source,
 )
-from micropie._core.binding.values.constraints import MOST_ERRORS
+from micropie._core.binding.values.constraints import MOST_ERRORS, is_adapted
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie._core.errors import (
     HTTPError,
@@ -258,7 +258,13 @@ class Plan:
         """
         code = getattr(self.function, "__code__", None)
         written = getattr(self.function, "__qualname__", "its handler")
-        ints = [one.name for one in self.parameters if bare(one.annotation)[0] is int]
+        ints = [
+            one.name
+            for one in self.parameters
+            if bare(one.annotation)[0] is int
+            # pydantic reads 1.0 as an int, and its validators may read any number
+            and not any(map(is_adapted, kinds_in(one.annotation)))
+        ]
         for name, rule in rules.items():
             bound = self.bound.get(name)
             if rule == "float" and name in ints:
