@@ -27,9 +27,11 @@ from pydantic import BeforeValidator, Field, Strict
 
 from micropie import (
     App,
+    Form,
     HttpMiddleware,
     Request,
     SetupError,
+    UploadFile,
     WebSocket,
     delete,
     get,
@@ -1547,6 +1549,26 @@ def test_a_float_in_the_path_is_no_int(kind: Any, is_refused: bool) -> None:
         with pytest.raises(SetupError, match=r"page has the parameter x: int: write <x:int>, "):
             app._micropie.compiled()
     else:
+        app._micropie.compiled()
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        (UploadFile, ""),
+        (list[UploadFile], ""),
+        (Annotated[str, Form()], r", or Annotated\[..., Query\(\)\] to read the query"),
+    ],
+)
+def test_a_get_handler_that_needs_a_body_is_refused(kind: Any, advice: str) -> None:
+    """A query has no files."""
+    app = App()
+
+    def page(x: Any) -> None: ...
+
+    page.__annotations__["x"] = kind
+    app.get("/")(page)
+    with pytest.raises(SetupError, match=rf"has no body: write @post above the handler{advice}$"):
         app._micropie.compiled()
 
 
