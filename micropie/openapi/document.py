@@ -13,7 +13,6 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from http import HTTPStatus
 from inspect import Parameter
 from itertools import chain, count
@@ -444,7 +443,10 @@ class Builder:
             "properties": properties,
             **({"required": needed} if needed else {}),
         }
-        in_form = dict.fromkeys([*needed, *(one.key for _, one in fields if _is_needed(one))])
+        # Without a field, a list has no values, whatever its default is, unless it may be null.
+        of_field = {one.key: properties[one.key] for _, one in fields}
+        listed = [key for key, one in of_field.items() if one.get("minItems") and "type" in one]
+        in_form = dict.fromkeys([*needed, *listed])
         as_form = {
             **schema,
             "properties": {name: _in_form(found) for name, found in properties.items()},
@@ -921,17 +923,6 @@ def _without_null(schema: Schema) -> tuple[Schema, bool]:
         if name != "anyOf" and not (name == "default" and value is None)
     }
     return {**rest, **(others[0] if len(others) == 1 else {"anyOf": others})}, True
-
-
-def _is_needed(where: Any) -> bool:
-    """Return whether a form must have a field for a parameter, whatever its default is: for a list
-    that must not be empty.
-    """
-    with suppress(ValueError):
-        if where.converter.empty is not None:
-            where.converter.from_texts(where.converter.empty)
-        return False
-    return True
 
 
 def _in_form(schema: Schema) -> Schema:

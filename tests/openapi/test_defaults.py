@@ -11,7 +11,9 @@ from enum import Enum
 from typing import Annotated, Any
 
 import pydantic
+from annotated_types import Predicate
 from msgspec import Meta
+from pydantic import AfterValidator, Field
 
 from micropie import App, get, post
 
@@ -137,3 +139,24 @@ def test_a_list_that_must_not_be_empty_is_required_in_forms_only() -> None:
             },
         ),
     ]
+
+
+def fail(value: Any) -> Any:
+    raise LookupError(value)
+
+
+def test_the_document_is_built_without_calls_of_validators() -> None:
+    """They may accept no empty list, read a database or take long."""
+    app = App()
+
+    @app.post("/")
+    def page(
+        lengths: Annotated[list[str], Field(min_length=1), AfterValidator(fail)] = ["a"],  # noqa: B006
+        tags: Annotated[list[str], AfterValidator(fail)] = ["a"],  # noqa: B006
+        words: Annotated[set[str], Predicate(fail)] = {"a"},  # noqa: B006
+        maybe: Annotated[list[str] | None, Meta(min_length=1)] = None,
+        others: Annotated[list[str], Meta(min_length=0)] = ["a"],  # noqa: B006
+    ) -> None: ...
+
+    content = app.openapi()["paths"]["/"]["post"]["requestBody"]["content"]
+    assert [one["schema"].get("required") for one in content.values()] == [None, ["lengths"]]
