@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -12,6 +13,7 @@ from micropie._core import execution
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
     TASKS,
+    Action,
     LoopLocal,
     LoopTasks,
     in_thread,
@@ -23,6 +25,7 @@ from micropie._core.execution.placement import IO_THREADS, Rank
 from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
+    CALL,
     CHUNK,
     CLOSE,
     ON_LOOP,
@@ -35,12 +38,14 @@ from micropie._core.execution.steps import (
     Resume,
     Step,
     itself,
+    no_function,
     run_tasks,
 )
 from micropie._core.flow import LifespanContext, end_resources, unwound
 from micropie._core.http import BodyReader, Exchange
 from micropie._core.http.protocols import Receive, Scope, Send
 from micropie._core.on_demand import Value, module
+from micropie._core.routing import config_of
 from micropie.asgi.streaming import StreamedExchange, StreamSender, close_stream
 from micropie.asgi.thread_run import ThreadRun
 
@@ -262,13 +267,26 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
         raise cancellations.pop()
 
 
-async def _end_after_call(exchange: Exchange) -> None:
-    """Close the resources of a request when the call that still uses them has ended."""
+async def _end_after_call(exchange: Exchange, is_waited_for: bool) -> None:
+    """Close the resources of a request when the call that still uses them has ended.
+
+    ``is_waited_for``: whether the server waits for this task at shutdown. The call may never end,
+    so then wait for it only as long as after a cancellation.
+    """
     ending, exchange.ending = exchange.ending, None
     assert ending is not None  # noqa: S101
+    is_due, forget = anyio.Event(), cast("Action", no_function)
+    wake = partial(TASKS.get().call, is_due.set)
     try:
-        await left_calls.until_ended(exchange.when_unused)
+        exchange.when_unused(wake)
+        if is_waited_for:
+            forget = config_of(exchange).shutdown.add(wake)
+        await is_due.wait()
+        if exchange.is_in_use:
+            with anyio.move_on_after(CALL.leave_after):
+                await left_calls.until_ended(exchange.when_unused)
     finally:
+        forget()
         await perform(ending, exchange)
         exchange.resources = None  # avoid a reference cycle
 
@@ -328,9 +346,9 @@ async def _close_resources(exchange: Exchange) -> None:
     exchange.tokens = None  # avoid a reference cycle
     if exchange.ending is not None:
         if any(one.is_of_task for one in exchange.resources or ()):
-            await _end_after_call(exchange)
+            await _end_after_call(exchange, True)
         else:
-            LEFT.get().start_soon(_end_after_call, exchange)
+            LEFT.get().start_soon(_end_after_call, exchange, False)
             forget_lane()
 
 

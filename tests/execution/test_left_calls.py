@@ -13,14 +13,15 @@ from typing import Any, NewType
 import anyio
 import pytest
 
-from micropie import App, HTTPError, Request, UploadFile, post, run_in
+from micropie import App, EventStream, HTTPError, Request, UploadFile, post, run_in
 from micropie._core.execution import Action
 from micropie._core.execution.steps import CALL, after_response, call_each
-from micropie.asgi import lifespan
+from micropie.asgi import lifespan, steps
 from micropie.middleware import Timeout
 from micropie.wsgi import WSGIExchange
+from tests.asgi.calls import Call, http_scope, piece, run
 from tests.support.clients import MakeClient
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import PATIENCE, until, until_async
 from tests.wsgi.calls import environ_for
 
 Pool = NewType("Pool", str)
@@ -227,6 +228,41 @@ def test_shutdown_closes_what_a_left_call_uses_before_its_handlers_run(
         stopped.result()
     until(lambda: "closed" in app.diary)
     assert app.diary == ["answered", *(["shutdown", *rest] if hangs else [*rest, "shutdown"])]
+
+
+def test_shutdown_ends_a_request_that_waits_for_a_silent_source(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its own task can close an async provider, and servers wait for this task."""
+    monkeypatch.setattr(steps, "CALL", CALL._replace(leave_after=0))
+    app, begun, found = Root(), Event(), list[object]()
+    async_provider(app)
+
+    @app.get("/events")
+    def events(db: Db) -> EventStream:
+        app.exchange = app.request._exchange
+
+        def silent() -> Iterator[None]:
+            begun.set()
+            app._work()
+            yield
+
+        return EventStream(silent())
+
+    async def check() -> None:
+        call = Call(piece(b""))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app, http_scope("GET", "/events"), call.receive, call.send)
+            await until_async(begun.is_set)
+            call.leave()
+            await until_async(lambda: any(one._at_end for one in app.exchange.left_calls))
+            found.append([*app.diary])
+            app._micropie.compiled().config.shutdown.end()
+        found.append([*app.diary])
+        app.may_end.set()
+
+    run(backend, check)
+    assert found == [[], ["closed"]]
 
 
 @pytest.mark.parametrize("error", [LookupError("no end"), SystemExit(3)])
