@@ -26,6 +26,7 @@ from micropie._core.routing.discovery import AnyFunction
 from micropie.debug.application import (
     collect_safely,
     foreign_attributes,
+    never_created,
     without_effect,
 )
 from micropie.debug.source import (
@@ -98,6 +99,7 @@ def application_errors(
         source_errors(application),
         foreign_attributes(application, providers or application.app._micropie.providers),
         without_effect(application),
+        never_created(application),
     )
 
 

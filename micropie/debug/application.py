@@ -27,6 +27,7 @@ from micropie._core.routing.discovery import (
     AnyFunction,
     Handler,
     is_hidden,
+    is_method,
     marks_of,
     own_attributes,
     public_name,
@@ -89,9 +90,8 @@ def _refused_preflights(app: AppBase) -> Sentences:
 
 def without_effect(application: Application) -> Sentences:
     """Yield sentences about methods hidden by an attribute, about classes and objects that have
-    handlers but aren't applications, about inner applications that are annotated but were never
-    created, and about methods that look like WebSocket handlers but have no URL, because
-    ``App(expose="explicit")`` requires a decorator.
+    handlers but aren't applications, and about methods that have no URL, because
+    ``App(expose="explicit")`` requires a decorator, or because theirs returns no function.
     """
     app, name = application.app, type(application.app).__name__
     inside, is_explicit = [*app._micropie.walk()], application.settings.expose == "explicit"
@@ -108,6 +108,11 @@ def without_effect(application: Application) -> Sentences:
                 "needs a decorator: write @websocket above it, or @hidden if it should have no URL"
             )
         method = getattr_static(type(app), attribute, None)
+        if callable(method) and hasattr(type(method), "__get__") and not is_method(method):
+            yield (
+                f"{name}.{attribute} has no URL, because its decorator returns no function, but a "
+                f"{type(method).__name__}: rename it, and call it in a def {attribute}"
+            )
         is_page = isfunction(method) and not is_hidden(method)
         if is_page and method is not own and public_name(attribute) not in handled:
             yield (
@@ -116,14 +121,19 @@ def without_effect(application: Application) -> Sentences:
             )
         is_class = isinstance(own, type) and issubclass(own, AppBase)
         if is_class and not any(isinstance(one, own) for one in inside):
-            advice = f"write {attribute} = {own.__name__}()"
-            yield f"{name}.{attribute} is a class, so it has no routes: {advice}"
+            written = f"{attribute} = {own.__name__}()"
+            yield f"{name}.{attribute} is a class, so it has no routes: write {written}"
         is_app = isinstance(own, AppBase) or any(own is one for one in mounted)
         is_ours = type(own).__module__.partition(".")[0] == package
         index = getattr_static(type(own), "index", None)
         if is_ours and not is_app and isfunction(index) and index.__code__.co_argcount == 1:
             advice = f"nothing handles /{attribute}: write class {type(own).__name__}(App)"
             yield f"{name}.{attribute} is a {type(own).__name__} but not an App, so {advice}"
+
+
+def never_created(application: Application) -> Sentences:
+    """Yield sentences about inner applications that are annotated but were never created."""
+    app, name = application.app, type(application.app).__name__
     for attribute, kind in get_annotations(type(app), eval_str=True).items():
         if isclass(kind) and issubclass(kind, AppBase) and not hasattr(app, attribute):
             yield (

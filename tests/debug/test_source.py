@@ -48,6 +48,10 @@ class Strange:
     def __getattribute__(self, name): raise RuntimeError("not bound")
     def __call__(self, *arguments): ...
 strange = Strange()
+class Called:
+    def __init__(self, function): ...
+    def __call__(self): ...
+    def __get__(self, instance, owner): return self
 """
 LINES = HEAD.count("\n")
 Notes = Callable[[str], list[str]]
@@ -189,6 +193,10 @@ IN_CLASS = {
     'def a(self, name):\n    return template(source=HEAD + "<b>%s</b>" % name)': (
         "shop.py:{3}: a value inserted into the source of a template runs as code: pass it separately, as in "
         'template(source="... {{{{ name }}}}", name=name)'
+    ),
+    "@Called\ndef a(self): ...\nb = staticmethod(str)\nc = str": (
+        "Root.a has no URL, because its decorator returns no function, but a Called: rename it, and "
+        "call it in a def a"
     ),
     "class _Api(App): ...\napi = _Api": (
         "Root.api is a class, so it has no routes: write api = _Api()"

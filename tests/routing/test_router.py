@@ -408,6 +408,12 @@ class Caching:
         return MethodType(self, instance)
 
 
+class SlottedCaching(Caching):
+    """What async_lru makes of a function: its ``__wrapped__`` is a slot."""
+
+    __slots__ = ("__wrapped__",)
+
+
 class Everything(App):
     """One of each kind of attribute. What is routable answers its name; the rest must never run."""
 
@@ -466,6 +472,10 @@ class Everything(App):
     def cached_by_others(self) -> str:
         return "cached_by_others"
 
+    @SlottedCaching
+    def cached_in_a_slot(self) -> str:
+        return "cached_in_a_slot"
+
     partial_method = functools.partialmethod(_half, "partial_method")
     half: Any = functools.partial(lambda name: name, "half")
     if sys.version_info >= (3, 14):  # where Python binds a partial, too
@@ -480,7 +490,8 @@ class Everything(App):
 
 
 ROUTABLE = """
-method coroutine static klass cached_function cached_by_others partial_method half shorthand
+method coroutine static klass cached_function cached_by_others cached_in_a_slot partial_method half
+shorthand
 """
 
 

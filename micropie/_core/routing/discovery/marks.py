@@ -287,9 +287,10 @@ def is_function(value: object) -> bool:
     """Return whether a value can be a handler if it is set on an application's instance."""
     if isinstance(value, _FUNCTIONS):
         return True
-    # functools.cache and cachetools.cached return objects with ``__wrapped__``. Look it up in the
-    # ``__dict__``, because some objects return a value for every attribute.
-    wrapped = own_attributes(value).get("__wrapped__")
+    # functools.cache and cachetools.cached return objects with ``__wrapped__``, which is a slot of
+    # those of async_lru. Don't ask the object, because some return a value for every attribute.
+    is_wrapper = "__wrapped__" in own_attributes(value) or hasattr(type(value), "__wrapped__")
+    wrapped = is_wrapper and value.__wrapped__  # type: ignore[attr-defined]
     return isinstance(wrapped, FunctionType | MethodType) and not isinstance(value, _DESCRIPTORS)
 
 
