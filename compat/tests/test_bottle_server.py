@@ -241,6 +241,7 @@ def test_servers_get_their_options(
             app,
             {
                 "post_worker_init": gunicorn.post_worker_init,  # streams end with their worker
+                "worker_exit": gunicorn.worker_exit,  # and so does the application
                 "bind": "127.0.0.1:1",
                 "own": 2,
             },

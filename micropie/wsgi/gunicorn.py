@@ -1,9 +1,10 @@
-"""A configuration for gunicorn's gthread worker: ``gunicorn -c python:micropie.wsgi.gunicorn -k
+"""A configuration for gunicorn's WSGI workers: ``gunicorn -c python:micropie.wsgi.gunicorn -k
 gthread module:app``.
 
 WSGI has no way to announce that a server is shutting down. So without this module, gunicorn waits
-for open streams until its ``graceful_timeout`` has passed, and then aborts them. In your own
-configuration, import the function: ``from micropie.wsgi.gunicorn import post_worker_init``.
+for open streams until its ``graceful_timeout`` has passed, and then aborts them, and applications
+shut down while Python exits, when some functions fail. In your own configuration, import the
+functions: ``from micropie.wsgi.gunicorn import post_worker_init, worker_exit``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from threading import Thread
 from time import sleep
 from typing import Any
 
-from micropie.wsgi.state import end_streams
+from micropie.wsgi.state import end_streams, stop_applications
 
 _CHECK_EVERY = 0.1  # seconds between two checks
 
@@ -33,9 +34,17 @@ def post_worker_init(worker: Any) -> None:
     Thread(target=wait_for_end, name="micropie-end", daemon=True).start()
 
 
+def worker_exit(_: object, worker: Any) -> None:
+    """Shut down this gunicorn worker's applications, unless a request that is still running, after
+    the grace period, needs them: then they shut down when Python exits.
+    """
+    if not getattr(worker, "nr_conns", 0):  # only gthread's workers have connections
+        stop_applications()
+
+
 def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
     """Serve ``app`` with gunicorn until gunicorn is stopped. This process becomes gunicorn's main
-    process. When a worker ends, its open streams end as well.
+    process. When a worker ends, its open streams and its application end as well.
 
         run_gunicorn(app, {"bind": ["127.0.0.1:8000"], "workers": 2})
 
@@ -47,6 +56,7 @@ def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
     class Served(base):  # type: ignore[misc, valid-type]
         def load_config(self) -> None:
             self.cfg.set("post_worker_init", post_worker_init)
+            self.cfg.set("worker_exit", worker_exit)
             for name, value in settings.items():
                 self.cfg.set(name, value)
 

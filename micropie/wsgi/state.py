@@ -113,3 +113,11 @@ def end_streams() -> None:
     """
     for state in list(_states):
         state.end_streams()
+
+
+def stop_applications() -> None:
+    """Shut down all applications in this process. While Python exits, asyncio can't use its threads
+    (``to_thread``, host names), and since 3.12 no thread can start, so don't wait for ``atexit``.
+    """
+    for state in list(_states):
+        state._stop_at_exit()

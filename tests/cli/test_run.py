@@ -430,6 +430,34 @@ def test_R15_no_server_applies_proxy_headers_itself(
         server.end()
 
 
+LOOKING_UP = """
+import asyncio, sys
+from contextlib import asynccontextmanager
+from micropie import App
+class Root(App):
+    @asynccontextmanager
+    async def lifespan(self):
+        yield
+        print(await asyncio.to_thread(str, "left a thread"), file=sys.stderr, flush=True)
+        raise LookupError
+    def index(self):
+        return "x"
+app = Root()
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("server", ["gunicorn", "waitress", "wsgiref"])
+def test_a_shutdown_under_wsgi_can_use_asyncio_s_threads(tmp_path: Path, server: str) -> None:
+    (tmp_path / "app.py").write_text(LOOKING_UP)
+    command = ["-m", "micropie", "run", "--port", str(free_port()), "--server", server]
+    with serving_command(tmp_path, *command) as running:
+        assert running.get() == "x"
+        assert running.end() == 0
+    assert "left a thread" in running.output
+    assert running.output.count("Traceback") == 1  # of the failure, as it is logged
+
+
 @pytest.mark.processes
 def test_reload_prints_development_hints(project: Path) -> None:
     text = APP.format(word="one").replace(

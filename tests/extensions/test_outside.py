@@ -12,7 +12,7 @@ import pytest
 from micropie import App, BindingError, Request, SetupError, command, get, run_in
 from micropie import request as current_request
 from micropie.extensions import Inspector, Outside, run_gunicorn
-from micropie.wsgi.gunicorn import post_worker_init
+from micropie.wsgi.gunicorn import post_worker_init, worker_exit
 
 
 class Oven: ...
@@ -181,4 +181,5 @@ def test_open_streams_end_with_their_gunicorn_worker(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "gunicorn.app.base", base)
     app = App()
     run_gunicorn(app, {"workers": 2})
-    assert served == [(app, {"post_worker_init": post_worker_init, "workers": 2})]
+    hooks = {"post_worker_init": post_worker_init, "worker_exit": worker_exit}
+    assert served == [(app, {**hooks, "workers": 2})]

@@ -24,7 +24,7 @@ import pytest
 from micropie import App, EventStream, Request
 from micropie._core.execution.background import close_background_loops
 from micropie.testing import TestClient
-from micropie.wsgi.gunicorn import post_worker_init
+from micropie.wsgi.gunicorn import post_worker_init, worker_exit
 from tests.support.commands import ended
 from tests.support.lifespans import Cleaning
 from tests.support.waiting import PATIENCE, until
@@ -138,6 +138,18 @@ def test_gunicorn_s_configuration_ends_streams_before_the_worker_waits() -> None
         worker.alive = False  # as gunicorn has it after a signal, and after its last request
         for _ in lines:  # to its end, without an error
             pass
+
+
+def test_gunicorn_s_configuration_shuts_down_unless_a_request_is_still_running() -> None:
+    app = Root(sync=True)
+    assert get(app) == (200, b"up")
+    worker_exit(None, SimpleNamespace(nr_conns=1))  # of the gthread worker
+    assert app.log == ["up"]
+    worker_exit(None, SimpleNamespace(nr_conns=0))
+    assert app.log == ["up", "down"]
+    assert get(app)[0] == 200
+    worker_exit(None, object())  # of the sync worker
+    assert app.log == ["up", "down", "up", "down"]
 
 
 def test_shutting_down_an_application_that_never_started_does_nothing() -> None:

@@ -9,9 +9,9 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from micropie import SetupError
+from micropie import App, SetupError
 from micropie.cli.serving.made import IS_SERVING, without_serving
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.places import checked_place
@@ -66,6 +66,9 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     print(announcement, file=sys.stderr, flush=True)
     with suppress(KeyboardInterrupt), without_serving():
         server.start(target, options)
+    # waitress and wsgiref have ended in this process. While Python exits, asyncio has no threads.
+    with suppress(Exception):  # any failure has been logged
+        cast(App, inside[0].app).wsgi_shutdown()
 
 
 _ARGUMENTS = {ASGI: ("scope", "receive", "send"), WSGI: ("environ", "start_response")}
