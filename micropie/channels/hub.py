@@ -21,7 +21,6 @@ import anyio
 
 from micropie.channels.mailbox import (
     END,
-    GROWTH,
     Future,
     Mailbox,
     Published,
@@ -49,9 +48,10 @@ TURNS = 200
 # A longer queue would delay all who publish until a busy subscriber has emptied it.
 MOST_TAKEN = 100
 
-# Seconds for which a thread pauses while the queue of a subscriber grows. Otherwise, it would keep
+# How often a task pauses after those turns, and for how many seconds, because granian's ``send``
+# waits for another thread. A thread that publishes pauses from the start. Otherwise, it would keep
 # the interpreter's lock for 5 ms, in which it can fill a queue although nobody is slow.
-PAUSE = 0.001
+PAUSES, PAUSE = 10, 0.001
 
 
 class _Published:
@@ -63,20 +63,36 @@ class _Published:
 
     def __init__(self, growing: Mailbox | None) -> None:
         self.growing = growing
-        self._short = 0 if growing is None else max(GROWTH, len(growing.messages) - MOST_TAKEN)
+        if growing is not None:
+            self._enough = max(growing.step, len(growing.messages) - MOST_TAKEN)
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        fewest, turns = inf, TURNS
-        # read once a turn, because the tasks of another loop may set it, too
-        while (growing := self.growing) is not None and turns:
-            # shielded, because code that cleans up after a cancellation may publish
-            yield from anyio.lowlevel.cancel_shielded_checkpoint().__await__()
-            waiting = len(growing.messages)
-            if waiting < self._short:
+    def waits(self, most: int) -> Iterator[int]:
+        """Iterate over the waits until the queue is shorter again, or nothing was taken from it
+        during ``most`` waits in a row. Yield how many are left if nothing is taken.
+        """
+        fewest, left = inf, most
+        while self.growing is not None and left:
+            yield left
+            growing = self.growing
+            if growing is None or len(growing.messages) < self._enough:
                 break
-            turns = TURNS if waiting < fewest else turns - 1
+            waiting = len(growing.messages)
+            left = most if waiting < fewest else left - 1
             fewest = min(fewest, waiting)
         self.growing = None
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        if self.growing is not None:
+            yield from self._wait().__await__()
+
+    async def _wait(self) -> None:
+        # shielded, because code that cleans up after a cancellation may publish
+        with anyio.CancelScope(shield=True):
+            for left in self.waits(TURNS + PAUSES):
+                if left > PAUSES:
+                    await anyio.lowlevel.cancel_shielded_checkpoint()
+                else:
+                    await anyio.sleep(PAUSE)
 
 
 PUBLISHED = _Published(None)
@@ -103,7 +119,6 @@ class Channels:
         self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
         self._published = PUBLISHED  # the last result of ``publish``
-        self._since_pause = 0  # how many messages have been delivered
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """Send ``message``, any JSON value, to all subscribers of ``channel``.
@@ -113,10 +128,18 @@ class Channels:
         ``request.after_response(channels.publish, ...)``. Raises ``CodecError`` if the message
         can't be encoded as JSON.
         """
-        growing = self.deliver(checked_name(channel), dumps(message))
-        if growing is not None:
-            self._published = _Published(growing)
-        return self._published
+        self.deliver(checked_name(channel), dumps(message))
+        return self.give_time()
+
+    def give_time(self) -> Awaitable[None]:
+        """Give the subscribers some time if the queue of one has grown. A thread waits here, a task
+        when it awaits the result.
+        """
+        published = self._published
+        if published.growing is not None and not is_on_loop():
+            for _ in published.waits(PAUSES):
+                sleep(PAUSE)
+        return published
 
     def subscribe(
         self,
@@ -194,22 +217,18 @@ class Channels:
                 if not joined:
                     self._mailboxes.pop(name, None)
 
-    def deliver(self, name: str, document: bytes | str) -> Mailbox | None:
-        """Deliver a message to all mailboxes of a channel. Return one whose queue is growing, or
-        None. In a thread, pause in this case, but once for all of them.
+    def deliver(self, name: str, document: bytes | str) -> bool:
+        """Deliver a message to all mailboxes of a channel. Return whether the queue of one is
+        growing.
         """
         message, growing = Published(name, document), None
         with self._lock:
             for mailbox in list(self._mailboxes.get(name, ())):
                 if mailbox.put(message):
                     growing = mailbox
-            self._since_pause += 1
-            pauses = growing is not None and self._since_pause >= GROWTH
-            if pauses:
-                self._since_pause = 0
-        if pauses and not is_on_loop():
-            sleep(PAUSE)
-        return growing
+        if growing is not None:
+            self._published = _Published(growing)
+        return growing is not None
 
 
 def checked_name(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent import futures
 from contextlib import suppress
 from math import inf
@@ -47,10 +47,12 @@ class Future(futures.Future[str]):
     logged when the object is freed.
 
     - ``failure_label``: the beginning of the messages about a failure, before the reason.
+    - ``then``: called by a task after the work, which awaits its result.
     - ``ends``: the time by ``monotonic`` at which the listener gives up.
     """
 
     ends = inf
+    then: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, failure_label: str) -> None:
         super().__init__()
@@ -72,6 +74,8 @@ class Future(futures.Future[str]):
         self.add_done_callback(lambda _: waiter.wake())
         yield from waiter.wait().__await__()
         self._check()
+        if self.then is not None:
+            yield from self.then().__await__()
 
     def failure(self) -> str:
         """Return the reason why the work failed, or "". Blocks until it is done."""
@@ -127,8 +131,9 @@ class Published:
 END = Published("", "")  # returned by ``Mailbox.take`` after the last message
 
 
-# How many messages a queue may grow by before their publisher gives the subscriber some time.
-GROWTH = 16
+# How many messages a queue may grow by before their publisher gives the subscriber some time, and
+# into how many parts a long queue is divided for this.
+GROWTH, STEPS = 16, 8
 
 # No messages. A deque takes 760 bytes, so an idle mailbox has none of its own.
 _EMPTY: Final[deque[Published]] = deque()
@@ -151,6 +156,7 @@ class Mailbox:
     """The messages of one subscriber. Thread-safe.
 
     ``messages``: those that are waiting. Only the mailbox changes it.
+    ``step``: how many messages it may grow by before its publisher waits.
     ``listener``: called at each message and at the end, in any thread. It must not block.
     """
 
@@ -165,6 +171,7 @@ class Mailbox:
         self.gaps = 0
         self._closes = when_full == "close"
         self._size = size
+        self.step = max(GROWTH, size // STEPS)
         self.messages = _EMPTY
         self._lost = ""  # the reason why messages were lost; ``take`` raises it
         self.has_ended = False
@@ -173,7 +180,7 @@ class Mailbox:
         """Add a message.
 
         If the queue is full, drop the oldest message or end the subscription, depending on
-        ``when_full``. Return whether the queue has grown by another ``GROWTH`` messages.
+        ``when_full``. Return whether the queue has grown by another ``step`` messages.
         """
         with self._lock:
             messages, is_growing = self.messages, False
@@ -189,7 +196,7 @@ class Mailbox:
                 if not messages:
                     self.messages = messages = deque(maxlen=self._size)
                 messages.append(message)  # a bounded deque drops its oldest item
-                is_growing = not (is_full or len(messages) % GROWTH)
+                is_growing = not (is_full or len(messages) % self.step)
             while self._waiting:
                 self._waiting.pop()()
             if self.listener is not None:

@@ -23,8 +23,8 @@ from queue import SimpleQueue
 from typing import Any, cast
 from uuid import uuid4
 
-from micropie.channels.hub import PUBLISHED, Channels, Subscription, checked_name
-from micropie.channels.mailbox import Future, Mailbox, logger
+from micropie.channels.hub import PAUSE, Channels, Subscription, checked_name
+from micropie.channels.mailbox import GROWTH, Future, Mailbox, logger
 from micropie.extensions import Outage, RedisClient, dumps, is_on_loop, loads
 
 # Seconds after which a server that does not respond counts as unavailable.
@@ -73,6 +73,7 @@ class RedisChannels(Channels):
         super().after_fork()
         self._publisher: _Publisher | None = None
         self._listener: _Listener | None = None
+        self._since_pause = 0  # how many messages the listener has delivered
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """See ``Channels``.
@@ -82,9 +83,10 @@ class RedisChannels(Channels):
         """
         future = self.send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
         if is_on_loop():
+            future.then = self.give_time
             return future
         future.block()
-        return PUBLISHED
+        return self.give_time()
 
     def close(self) -> None:
         """End every subscription in this process, and close the connections.
@@ -151,7 +153,11 @@ class RedisChannels(Channels):
                 for mailbox in self._mailboxes.get(name, ()):
                     mailbox.skip()
         else:
-            self.deliver(name, document)
+            self._since_pause += 1
+            if self.deliver(name, document) and self._since_pause >= GROWTH:
+                # Pause once for all queues. Wait no longer for one, because the others would, too.
+                self._since_pause = 0
+                time.sleep(PAUSE)
 
     def wanted(self) -> KeysView[str]:
         """Return a view of the names of the channels that have subscribers in this process."""

@@ -13,21 +13,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+import anyio
 import pytest
 import redis
+from anyio.lowlevel import checkpoint
 
 from micropie import App, SetupError
 from micropie._core.execution.steps import outage
 from micropie._core.execution.steps import redis_client as redisclient
 from micropie._core.execution.steps.redis_client import RedisClient
-from micropie.channels import ChannelsUnreachable, MessagesLost, RedisChannels, Subscription
+from micropie.channels import ChannelsUnreachable, MessagesLost, RedisChannels, Subscription, hub
 from micropie.channels import redis as redischannels
+from micropie.channels.hub import PAUSE
 from micropie.channels.mailbox import Future
 from tests.asgi.calls import run
 from tests.support.clients import MakeClient
@@ -543,6 +546,57 @@ def test_R57_an_unreadable_message_is_skipped(
     lines = [line for line in caplog.messages if "can't be decoded" in line]
     assert 0 < len(lines) == len({*lines})
     assert all("channel 'room'" in line for line in lines)
+
+
+def test_the_listener_pauses_once_for_all_queues_that_grow(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = RedisChannels(redis_url)
+    paused: list[float] = []
+    monkeypatch.setattr(time, "sleep", paused.append)
+    with ExitStack() as subscriptions:
+        for number in range(16):  # each queue has another length
+            subscriptions.enter_context(channels.subscribe("room"))
+            channels.receive("room", str(number))
+        assert paused == [PAUSE]
+        for number in range(16 * 3):
+            channels.receive("room", str(number))
+        assert paused == [PAUSE] * 4
+    channels.close()
+
+
+def test_R57_whoever_publishes_waits_while_a_queue_grows(
+    backend: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = RedisChannels(redis_url)
+    taken: list[object] = []
+
+    async def check() -> None:
+        async with channels.subscribe("room") as messages:
+
+            async def turn() -> None:
+                await checkpoint()
+                taken.append(messages.take_text())
+
+            with monkeypatch.context() as patched:
+                patched.setattr(anyio.lowlevel, "cancel_shielded_checkpoint", turn)
+                for number in range(18):
+                    channels.deliver("room", str(number))
+                await channels.publish("other", "")
+            assert taken == ["0", "1", "2"]
+
+    run(backend, check)
+    with channels.subscribe("room") as messages:
+
+        def pause(seconds: float) -> None:
+            taken.append(messages.take_text())
+
+        monkeypatch.setattr(hub, "sleep", pause)
+        for number in range(17):
+            channels.deliver("room", str(number))
+        channels.publish("other", "")
+        assert taken[3:] == ["0", "1"]
+    channels.close()
 
 
 @pytest.mark.processes
