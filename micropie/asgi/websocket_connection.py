@@ -88,6 +88,10 @@ from micropie.asgi.streaming import encode_headers, head_message
 # fails.
 SENDS_UNTIL_CHECK = 64
 
+# How many turns of the loop a failed ``send`` leaves the reading task to receive the client's close
+# code. Under uvicorn, both are woken in the same turn.
+TURNS_TO_LEAVE = 5
+
 # The ``method`` that an iteration passes to ``receive``. When the WebSocket has ended, an iteration
 # stops instead of raising ``ConnectionClosed``.
 ITERATION = "async for"
@@ -262,6 +266,13 @@ class Connection(Progress):
     def _lost(self, error: Exception) -> None:
         logger.debug("%s: the server raised %r", self._exchange.label, error)
         self.end(LEAVE, LOST, "")
+
+    async def _not_sent(self, error: Exception) -> None:
+        """Record that the server can't send. The reading task may know the close code."""
+        for _ in range(TURNS_TO_LEAVE):
+            if self.state is OPEN and self._stop_reading is not None:
+                await checkpoint()
+        self._lost(error)
 
     def _close_from_outside(self, reason: str = "", code: int = GOING_AWAY) -> None:
         """Close the WebSocket from outside the handler's task, for example when the server shuts
@@ -446,7 +457,7 @@ class Connection(Progress):
                 steps = sending.__await__()
                 waits_for = next(steps, SENT)
             except Exception as error:
-                self._lost(error)
+                await self._not_sent(error)
                 raise self.closed() from None
             if waits_for is not SENT:
                 if held is None:
@@ -471,7 +482,7 @@ class Connection(Progress):
             await resume(steps, waits_for, None if self._is_trio else seconds)
         except Exception as error:
             if seconds is None or not isinstance(error, TimeoutError):
-                self._lost(error)
+                await self._not_sent(error)
             elif self.end(
                 CLOSE,
                 POLICY,

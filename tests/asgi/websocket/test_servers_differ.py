@@ -201,6 +201,32 @@ def test_R54_R63_send_may_raise_before_it_is_awaited(
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_client_s_close_code_is_known_if_send_fails_first(backend: str, waits: bool) -> None:
+    """The reading task waits for its first turn after the disconnection when ``send`` raises."""
+    seen: list[Any] = []
+    server = Server()
+
+    async def fails(message: Message) -> None:
+        if message["type"] == "websocket.send":
+            if waits:
+                await anyio.lowlevel.checkpoint()
+            server.leave()
+            raise ServersOwn
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await wait_all_tasks_blocked()  # until it reads
+        try:
+            await ws.send_text("x")
+        finally:
+            seen.append(ws.close_code)
+
+    server.on_send = fails
+    serve(backend, handler, server)
+    assert seen == [LEFT["code"]]
+
+
 def test_R54_R63_a_server_whose_send_ignores_disconnections_is_recognised(backend: str) -> None:
     """`send` neither waits nor fails: only `receive` tells, and a handler that sends alone never
     asks.
