@@ -95,6 +95,21 @@ def test_a_plugin_imports_the_compatibility_module(shop: Path) -> None:
 
 
 @pytest.mark.processes
+def test_a_program_may_have_an_older_copy_of_a_package_that_anyio_needs(tmp_path: Path) -> None:
+    """As Tautulli has in its folder lib."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "typing_extensions.py").touch()
+    (tmp_path / "site_of_old.py").write_text(
+        "import sys\nsys.path.insert(0, 'lib')\nimport bottle, typing_extensions\n"
+        "app = bottle.Bottle()\napp.get('/')(lambda: 'pies')\n"
+        "from micropie.testing import TestClient\n"
+        "with TestClient(app) as client:\n    print(client.get('/').text)\n"
+    )
+    ended = run(tmp_path, "-m", "micropie_compat", "bottle", "site_of_old.py")
+    assert (ended.stdout, ended.stderr) == ("pies\n", "")
+
+
+@pytest.mark.processes
 def test_submodules_are_replaced_or_suggest_a_replacement(tmp_path: Path) -> None:
     (tmp_path / "site_of_old.py").write_text(
         'from micropie_compat import install\ninstall("cherrypy")\n'

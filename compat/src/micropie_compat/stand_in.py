@@ -106,6 +106,10 @@ def install(framework: str, name: str | None = None) -> None:
             f"already{f', by {holder}' if holder else ''}: "
             f"{_advice(framework)}"
         )
+    # Import typing_extensions now: a program may put a folder first in sys.path that has a copy
+    # which is too old for anyio.
+    from anyio.abc import ByteStream  # noqa: F401
+
     # Not at the beginning, where monitors look for the modules to wrap.
     place = sys.meta_path.index(BuiltinImporter) if BuiltinImporter in sys.meta_path else 0
     sys.meta_path.insert(place, _StandIn(framework, name))
