@@ -25,7 +25,7 @@ from compat.tests.conftest import Serve
 from compat.tests.test_stand_in import run
 from micropie import App, HttpMiddleware
 from micropie_compat import bottle, cherrypy, originals
-from micropie_compat.originals import OriginalFrameworkError, explain, watch
+from micropie_compat.originals import OriginalFrameworkError, watch
 from micropie_compat.stand_in import holders
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
@@ -240,19 +240,6 @@ def test_the_error_names_a_decorator_of_the_original(
     assert "wrapper is from the original bottle" in caplog.text
 
 
-def test_an_error_raised_by_the_original_is_explained(
-    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    for make, error in (
-        (cherrypy_app, original.HTTPError(403)),  # created outside of the request
-        (bottle_app, original_bottle.HTTPError(403)),
-    ):
-        use = forgotten("raise args[0]")
-        assert make_client(make(partial(use, error))).get("/").status_code == 500
-        importer = f"HTTPError is from the original {make.__name__[:-4]}, imported by helpers"
-        assert importer in caplog.text
-
-
 def test_the_error_names_a_tool_of_the_original(
     forgotten: Forgotten,
     make_client: MakeClient,
@@ -283,9 +270,7 @@ def test_the_error_names_a_tool_of_the_original(
     app = cherrypy_app(lambda: None, **{"checks.other.on": True, "unknown.x": 1})
     assert make_client(app).get("/").text == "open"
     app.toolboxes["checks"] = checks
-    caplog.clear()
     assert make_client(app).get("/").status_code == 500
-    assert "Toolbox is from the original cherrypy, but" in caplog.text
 
 
 def test_the_error_names_routes_and_plugins_of_the_original(forgotten: Forgotten) -> None:
@@ -299,25 +284,6 @@ def test_the_error_names_routes_and_plugins_of_the_original(forgotten: Forgotten
     ):
         with pytest.raises(OriginalFrameworkError, match="is from the original bottle, imported"):
             use()
-
-
-def test_other_errors_of_a_module_with_the_original_are_explained(
-    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    for make in (cherrypy_app, bottle_app):
-        use = forgotten("return cherrypy.no_such_name, bottle.no_such_name")
-        assert make_client(make(use)).get("/").status_code == 500
-        assert f"helpers imports the original {make.__name__[:-4]}, but" in caplog.text
-
-
-def test_an_error_of_an_unrelated_module_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for error in (ValueError("x"), OriginalFrameworkError("x")):
-        explain("bottle", error)
-        assert not hasattr(error, "__notes__")
-    monkeypatch.setitem(sys.modules, "bottle", bottle)
-    error = ValueError("x")
-    explain("bottle", error)
-    assert not hasattr(error, "__notes__")
 
 
 def test_a_response_object_of_the_original_is_refused(

@@ -19,7 +19,6 @@ from dis import get_instructions
 from functools import cache, lru_cache, wraps
 from importlib.machinery import ModuleSpec
 from threading import get_ident
-from traceback import walk_tb
 from types import FrameType, ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -388,18 +387,13 @@ def _of_original(subject: str, framework: str, importers: Iterable[str]) -> str:
     )
 
 
-def _is_of_original(kind: type, framework: str) -> bool:
-    return has_original(framework) and any(
-        is_below(str(base.__module__), framework) for base in kind.__mro__
-    )
-
-
 def refuse_instance(framework: str, value: object) -> None:
     """Raise ``OriginalFrameworkError`` if ``value`` is an instance of one of the original
     framework's classes: a route, a plugin, or a handler's response, whose status micropie would
     ignore.
     """
-    if _is_of_original(type(value), framework):
+    kinds = type(value).__mro__
+    if has_original(framework) and any(is_below(str(one.__module__), framework) for one in kinds):
         subject = f"{type(value).__qualname__} is from"
         raise OriginalFrameworkError(_of_original(subject, framework, _importers(framework)))
 
@@ -418,21 +412,3 @@ def advice_on_tool(namespace: str, name: str) -> str:
         if is_toolbox and name in vars(box):
             return _of_original(f"{namespace}.{name} is from", "cherrypy", importers)
     return ""
-
-
-def explain(framework: str, error: BaseException) -> None:
-    """Add a note to an exception that the original framework may have caused: its class belongs to
-    the original, or it was raised in a module that imports the original.
-    """
-    if isinstance(error, OriginalFrameworkError) or not has_original(framework):
-        return
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    places = {_place(frame) for frame in frames if _imports(frame, framework)}
-    # An ``AttributeError`` refers to the object, for example to a toolbox of the original.
-    kind = type(getattr(error, "obj", error))
-    if _is_of_original(kind, framework):
-        subject = f"{kind.__qualname__} is from"
-        error.add_note(_of_original(subject, framework, places))
-        return
-    for place in sorted(places):
-        error.add_note(import_of_original(place, framework))

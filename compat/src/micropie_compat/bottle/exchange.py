@@ -29,7 +29,7 @@ from micropie_compat.core import (
     codec_of,
 )
 from micropie_compat.environs import Environ, WSGIApplication
-from micropie_compat.originals import explain, refuse_instance
+from micropie_compat.originals import refuse_instance
 from micropie_compat.results import (
     CHUNK,
     NO_CONTENT,
@@ -240,7 +240,6 @@ def end(
 
 
 def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
-    explain("bottle", error)
     logger.error("%s failed", exchange.native.label, exc_info=error)
     return HTTPError(500, text, error, format_exc())
 

@@ -45,7 +45,6 @@ from micropie_compat.cherrypy.plans import NO_PLAN, Plan
 from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.serving import Exchange
 from micropie_compat.core import redirect_response
-from micropie_compat.originals import explain
 from micropie_compat.results import then
 
 # Encodes like the tool ``encode`` with its default options.
@@ -240,8 +239,7 @@ def _respond(
             _run(request, "on_end_resource")
     except (*request.throws, ClientDisconnect, NativeError):
         raise
-    except Exception as error:
-        explain("cherrypy", error)
+    except Exception:
         if request.throw_errors:
             raise
         _handle_error(request, response)
