@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -701,7 +702,7 @@ class App(Base[Outermost_co]):
         missing(request, error)``. Its response has the error's status unless it sets another one.
 
         It replaces an earlier function for the same errors, for example a base class's. Raises
-        ``SetupError`` if both have different names in one module, function or class.
+        ``SetupError`` if both are decorated beside each other, with different names.
         """
         checked = check_error_key(key)
 
@@ -711,7 +712,10 @@ class App(Base[Outermost_co]):
             handlers = self._micropie.error_handlers
             where, name = _place(function)
             earlier_where, earlier = _place(handlers.get(checked, function))
-            if earlier_where == where and earlier != name:
+            # its module doesn't have a function yet that is being decorated
+            module = sys.modules.get(getattr(function, "__module__", ""))
+            is_passed = inspect.ismethod(function) or getattr(module, name, None) is function
+            if earlier_where == where and name not in (earlier, "") and not is_passed:
                 shown = getattr(key, "__name__", key)
                 raise SetupError(
                     f"@app.error({shown}) is above {earlier} and {name}: remove one, because the "

@@ -648,6 +648,25 @@ def test_a_handler_replaces_one_from_elsewhere(make_client: MakeClient) -> None:
     for made in (functools.partial(str, "a"), functools.partial(str, "b"), Mock()):
         app.error(404)(made)
         assert app._micropie.error_handlers[404] is made
+    pages = Pages()
+    # passed, for example, from a module that has the pages of several sites
+    for passed in (plain_page, pretty_page, pages.plain, pages.pretty, pages):
+        app.error(404)(passed)
+        assert app._micropie.error_handlers[404] == passed
+
+
+def plain_page() -> None: ...
+
+
+def pretty_page() -> None: ...
+
+
+class Pages:
+    def __call__(self) -> None: ...
+
+    def plain(self) -> None: ...
+
+    def pretty(self) -> None: ...
 
 
 @pytest.mark.parametrize(
