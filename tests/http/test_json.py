@@ -16,7 +16,7 @@ from enum import Enum, IntEnum
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -650,6 +650,49 @@ def test_R77_an_outdated_orjson_is_not_used() -> None:
         dumps, loads = make_codec(module)
         assert loads(dumps({"small": [1e-7]})) == {"small": [1e-7]}
         assert (dumps(1e-7) == orjson.dumps(1e-7)) is used
+
+
+class Dumping:
+    """One of SQLAlchemy's models with a method of this name."""
+
+    __table__ = None
+
+    def model_dump(self, mode: str, by_alias: bool) -> Any:
+        return {mode: by_alias}
+
+
+class Table(pydantic.BaseModel):
+    """As one of SQLModel with ``table=True``: what a commit has expired is read from the database
+    again, by the next look at it.
+    """
+
+    __table__: ClassVar[object] = None
+    name: str
+    price: int = 5
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in DATABASE:
+            raise LookupError(f"no session for {name}")
+        self.__dict__[name] = DATABASE[name]
+        return DATABASE[name]
+
+
+DATABASE: dict[str, object] = {}
+
+
+def test_what_a_commit_has_expired_is_read_again_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    expired = Table(name="apple")
+    for dumps, _ in CODECS.values():
+        assert dumps([expired, Dumping()]) == b'[{"name":"apple","price":5},{"json":true}]'
+    expired.__dict__.clear()
+    for dumps, _ in CODECS.values():
+        with pytest.raises(LookupError, match="no session for name"):
+            dumps([expired])
+    monkeypatch.setitem(DATABASE, "name", "plum")
+    monkeypatch.setitem(DATABASE, "price", 6)
+    for dumps, _ in CODECS.values():
+        expired.__dict__.clear()
+        assert dumps([expired]) == b'[{"name":"plum","price":6}]'
 
 
 def test_R77_an_error_inside_a_model_is_raised_unchanged() -> None:

@@ -329,6 +329,10 @@ class Codec:
         if hasattr(kind, "model_dump") or _is_pydantic_dataclass(kind):
             # the method of a class that isn't pydantic's may not take this argument
             is_model = hasattr(kind, "model_dump")
+            if hasattr(kind, "__table__"):
+                # pydantic would leave out the attributes of a SQLModel that a commit has expired.
+                # Read them again, or fail if the session is closed.
+                _reader([*getattr(kind, "model_fields", ())])(value)
             own: dict[str, Any] = {"fallback": self._step} if self._own or not is_model else {}
             if is_read_back:
                 own["round_trip"] = True
