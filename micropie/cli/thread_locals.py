@@ -47,7 +47,8 @@ def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> 
             if _is_of_thread(value):
                 yield (
                     f"{owner}.{name} keeps its data in the thread, but {between} may change the "
-                    "thread between the def parts of a request: open it in a provider instead"
+                    "thread between the def parts of a request: open it in a provider of def "
+                    "handlers"
                 )
 
 

@@ -127,7 +127,7 @@ def test_a_thread_local_that_a_request_may_lose_is_reported(
     made.middlewares += hooks
     end = (
         f"keeps its data in the thread, but {between} may change the thread between the def parts "
-        "of a request: open it in a provider instead"
+        "of a request: open it in a provider of def handlers"
     )
     assert [*_notes(made)] == [f"shop.data {end}", f"shop.orm {end}", f"shop.db {end}"]
 
