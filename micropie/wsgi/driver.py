@@ -135,9 +135,11 @@ def _end_later(
     Then call ``tell_end``.
     """
     exchange.lane = lane
-    perform(ending, exchange)
-    exchange.end_lane()
-    tell_end()
+    try:
+        perform(ending, exchange)
+        exchange.end_lane()
+    finally:
+        tell_end()
 
 
 def _close_mounted(chunks: Iterable[bytes], exchange: WSGIExchange, context: Context) -> None:

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from threading import Event
 from typing import Any, NewType
 
@@ -15,10 +15,10 @@ import pytest
 
 from micropie import App, EventStream, HTTPError, Request, UploadFile, post, run_in
 from micropie._core.execution import Action
-from micropie._core.execution.steps import CALL, after_response, call_each
+from micropie._core.execution.steps import CALL, RELEASE, Flow, after_response, call_each
 from micropie.asgi import lifespan, steps
 from micropie.middleware import Timeout
-from micropie.wsgi import WSGIExchange
+from micropie.wsgi import WSGIExchange, driver
 from tests.asgi.calls import Call, http_scope, piece, run
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until, until_async
@@ -341,6 +341,26 @@ def test_two_abandoned_calls_have_ended_when_both_have(first: int) -> None:
     assert ends == [False]
     exchange.when_unused(lambda: ends.append(exchange.is_in_use))
     assert ends == [False, False]
+
+
+def test_shutdown_does_not_wait_for_clean_up_that_was_interrupted() -> None:
+    app = App()
+    exchange = WSGIExchange(environ_for())
+    exchange.config = app._micropie.compiled().config
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def ending() -> Flow[None]:
+        yield RELEASE, interrupt, ()
+
+    exchange.note_left_call(call := Left())
+    exchange.ending = ending()
+    driver._close(exchange, copy_context())
+    assert len(after_response._left) == 1
+    with pytest.raises(KeyboardInterrupt):
+        call.end()
+    assert not after_response._left
 
 
 # -- what is called at the end of a request --------------------------------------------------------
