@@ -258,12 +258,14 @@ class _Compressed:
 
     def describe(self, response: Response) -> None:
         """Set the headers of the response, once the first chunk has been generated."""
-        # If HEAD left out the chunks of a file or a mounted application, none was fed.
+        # If HEAD left out the chunks of a file or a mounted application, none was fed. Without its
+        # length, that body may be too short to be compressed.
+        is_unknown = self._may_compress is None and "Content-Length" not in response.headers
         if cast(Request, self._request()).method == "HEAD":
             self.decide(response)
         if self._may_compress:
             add_vary(response.pairs, "Accept-Encoding")
-        if self._coding is not None:
+        if self._coding is not None and not is_unknown:
             _describe(response, self._coding)
 
 

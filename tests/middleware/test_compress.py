@@ -813,3 +813,20 @@ def test_a_mounted_application_s_headers_are_those_of_head_too(
     }
     assert ("content-encoding" in got.headers) == (size == 5000)
     assert "x-content-type-options" not in got.headers
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_head_names_no_coding_for_a_mounted_body_of_unknown_length(
+    make_client: MakeClient, size: int
+) -> None:
+    def inner(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/css"), ("ETag", '"a"')])
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else b"x" * size]
+
+    app = App()
+    app.middlewares.append(Compress())
+    app.mount("/inner", inner)
+    got, head = (make_client(app).request(method, "/inner") for method in ("GET", "HEAD"))
+    assert ("content-encoding" in got.headers) == (size == 5000)
+    assert (head.headers["etag"], head.headers["vary"]) == ('"a"', "Accept-Encoding")
+    assert "content-encoding" not in head.headers
