@@ -352,15 +352,8 @@ class LoopTasks:
         """Wait for ``seconds``. If this is cancelled, no timer keeps the context of the task; see
         ``set_deadline``.
         """
-        if self._create_task is None:
-            await anyio.sleep(seconds)
-            return
-        is_over = SingleWaiterEvent(self)
-        timer = running_loop().call_later(seconds, is_over.ring, context=Context())
-        try:
-            await is_over.wait()
-        finally:
-            timer.cancel()
+        with move_on_after(seconds):
+            await self.new_future()
 
     async def until_readable(self, descriptor: int, seconds: float) -> None:
         """Wait until bytes have come for a blocking socket, at most ``seconds``."""
