@@ -18,8 +18,8 @@ from micropie._core.execution import (
     LoopTasks,
     in_thread,
     slots_of,
-    within,
 )
+from micropie._core.execution.cancellation import cancelled_after
 from micropie._core.execution.lane import Held, forget_lane, lane_of
 from micropie._core.execution.placement import IO_THREADS, Rank
 from micropie._core.execution.steps import (
@@ -213,7 +213,8 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
     lane = run = stop = None
     if seconds is not None:  # not in the lane, which the rest of the request needs afterwards
         given = function, arguments, 0.0, rank, held, None, exchange.note_left_call
-        result = await within(seconds, slots.call, given)
+        # without a grace, because ``from_thread.check_cancelled`` looks at the scopes only
+        result = await cancelled_after(seconds, slots.call, given, 0.0)
     else:
         if threads is None and (
             flow is None

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from micropie._core import execution
-from micropie._core.execution import await_in_background, in_thread, within
+from micropie._core.execution import await_in_background, in_thread
+from micropie._core.execution.cancellation import cancelled_after
 from micropie._core.execution.lane import CANCELLED, AsyncLane, Interrupted
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import (
@@ -167,5 +168,5 @@ def perform_step(
             abandon_after=0.0,
             on_left=exchange.note_left_call,
         )
-        return await_in_background(backend, within, (seconds, in_a_thread, arguments))
+        return await_in_background(backend, cancelled_after, (seconds, in_a_thread, arguments, 0.0))
     return function(*arguments) if threads is None else threads.call(function, arguments)

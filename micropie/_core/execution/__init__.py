@@ -81,7 +81,6 @@ from micropie._core.execution.threads import (
     in_thread,
     run_in_context,
     slots_of,
-    within,
 )
 from micropie._core.on_demand import names_on_demand
 

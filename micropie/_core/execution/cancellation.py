@@ -186,7 +186,10 @@ def _set_grace(otherwise: float) -> float:
 
 
 async def cancelled_after(
-    seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]
+    seconds: float,
+    function: Callable[..., Awaitable[Result]],
+    arguments: Sequence[object],
+    grace: float = CANCEL_GRACE,
 ) -> Result:
     """Return ``await function(*arguments)``, but cancel it after ``seconds``; see
     ``GracefulScope``.
@@ -198,7 +201,7 @@ async def cancelled_after(
     scope = GracefulScope(TASKS.get())
     try:
         with scope:
-            scope.cancel_after(seconds, CANCEL_GRACE)
+            scope.cancel_after(seconds, grace)
             return await function(*arguments)
     except RaisedAnswer:
         raise

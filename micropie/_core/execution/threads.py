@@ -26,7 +26,7 @@ import logging
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import Context, copy_context
@@ -53,7 +53,6 @@ from micropie._core.execution.loop import (
     SingleWaiterEvent,
     library_variable,
     move_on_after,
-    set_deadline,
     start_shared,
 )
 from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Rank, Threads
@@ -412,19 +411,6 @@ class TookTooLong(Exception):
 
     def __init__(self, sentence: str = "") -> None:
         super().__init__(sentence)
-
-
-async def within(
-    seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]
-) -> Result:
-    """Return ``await function(*arguments)``, but wait at most ``seconds``.
-
-    Raises ``TookTooLong`` if it takes longer.
-    """
-    with anyio.CancelScope() as scope:
-        set_deadline(scope, anyio.current_time() + seconds)
-        return await function(*arguments)
-    raise TookTooLong
 
 
 class _Work:
