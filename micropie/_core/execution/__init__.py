@@ -66,6 +66,7 @@ from micropie._core.execution.loop import (
     SingleWaiterEvent,
     TaskWaiter,
     current,
+    current_exchange,
     entered_on_loop,
     exit_delayed,
     is_on_loop,

@@ -36,7 +36,7 @@ from micropie._core.execution.loop import (
     AsyncAction,
     AsyncFunction,
     LoopTasks,
-    current,
+    current_exchange,
     exit_delayed,
     is_on_loop,
     library_variable,
@@ -364,9 +364,7 @@ def run_async(
         raise RuntimeError(
             f"this code runs on the event loop: await {function!r} instead of using run_async"
         )
-    request = current.get(None)
-    exchange = None if request is None else request._exchange
-    result: Result = await_in_def(exchange, function, arguments)
+    result: Result = await_in_def(current_exchange(), function, arguments)
     return result
 
 

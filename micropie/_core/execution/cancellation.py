@@ -30,7 +30,13 @@ from typing import Any, Self
 import anyio
 
 from micropie._core.errors import RaisedAnswer
-from micropie._core.execution.loop import TASKS, LoopTasks, current, running_loop, set_deadline
+from micropie._core.execution.loop import (
+    TASKS,
+    LoopTasks,
+    current_exchange,
+    running_loop,
+    set_deadline,
+)
 from micropie._core.execution.threads import Result, TookTooLong
 
 # Seconds of grace while a client waits for the response, unless ``cancel_grace`` is set.
@@ -180,8 +186,8 @@ class GracefulScope:
 
 def _set_grace(otherwise: float) -> float:
     """Return the current request's ``cancel_grace`` or, if it isn't set, ``otherwise``."""
-    request = current.get(None)
-    setting = None if request is None else request._exchange.config.settings.cancel_grace
+    exchange = current_exchange()
+    setting = None if exchange is None else exchange.config.settings.cancel_grace
     return otherwise if setting is None else setting
 
 

@@ -38,6 +38,12 @@ AHEAD = 3
 # defined in a layer above this package, in ``http/request.py``.
 current: ContextVar[Any] = ContextVar("micropie.request")
 
+
+def current_exchange() -> Any:
+    """Return the ``Exchange`` of the current request, or None."""
+    return getattr(current.get(None), "_exchange", None)
+
+
 T = TypeVar("T")
 
 # A function that is called later. Its result is ignored.

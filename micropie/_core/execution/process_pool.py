@@ -21,7 +21,7 @@ import anyio
 from micropie._core.errors import HTTPError, SetupError, logger
 from micropie._core.execution.fork import available_cpus
 from micropie._core.execution.lane import Held
-from micropie._core.execution.loop import TASKS, Action, TaskWaiter, current
+from micropie._core.execution.loop import TASKS, Action, TaskWaiter, current_exchange
 from micropie._core.execution.placement import AnyFunction, Rank, Threads, importable
 from micropie._core.execution.threads import TookTooLong, slots_of
 
@@ -287,8 +287,8 @@ class ProcessPool:
     def _result_steps(
         self, token: CancelToken, function: AnyFunction, arguments: Callable[[], Sequence[object]]
     ) -> CallSteps[Any]:
-        request = current.get(None)
-        settings = self._settings if request is None else request._exchange.config.settings
+        exchange = current_exchange()
+        settings = self._settings if exchange is None else exchange.config.settings
         result = yield from self.steps(settings.pool_timeout, function, arguments(), token)
         if isinstance(result, Iterator):
             getattr(result, "drop", int)()
@@ -308,8 +308,7 @@ class ProcessPool:
             return (yield from self.made.steps(seconds, function, arguments, token))
         except TookTooLong as error:
             sentence = str(error)
-        request = current.get(None)
-        label = "pool.run" if request is None else request._exchange.label
+        label = getattr(current_exchange(), "label", "pool.run")
         logger.error("%s: %s: %s", label, function, sentence)
         raise HTTPError(503, "The response took too long. Please try again later.")
 

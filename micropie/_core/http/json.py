@@ -55,7 +55,7 @@ from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
 
 from micropie._core.errors import too_many
-from micropie._core.execution import current
+from micropie._core.execution import current_exchange
 from micropie._core.http.protocols import Encoder, Json
 from micropie._core.on_demand import pattern
 
@@ -122,16 +122,11 @@ def check_client_values(text: str) -> None:
     """Raise 413 for a JSON text inside a form or a document if such texts have more values together
     than the application allows that handles the current request.
     """
-    data, exchange = text.encode(errors="replace"), _exchange()
+    data, exchange = text.encode(errors="replace"), current_exchange()
     if exchange is None:
         values_in(data, MOST_VALUES)
     else:
         exchange.body.count_inner(data, exchange.config.limits.max_json_values)
-
-
-def _exchange() -> Any:
-    """Return the exchange of the current request, or None."""
-    return getattr(current.get(None), "_exchange", None)
 
 
 # -- encoding -------------------------------------------------------------------------------------
@@ -671,4 +666,4 @@ def dumps(value: object) -> bytes:
 
     Raises ``ValueError`` for a value that can't be encoded.
     """
-    return getattr(getattr(_exchange(), "config", None), "dumps", _dumps)(value)
+    return getattr(getattr(current_exchange(), "config", None), "dumps", _dumps)(value)

@@ -36,7 +36,7 @@ from micropie._core.execution import (
     TASKS,
     Action,
     SingleWaiterEvent,
-    current,
+    current_exchange,
     in_thread,
     run_in_context,
 )
@@ -320,9 +320,9 @@ class EventsFromThread(AsyncIterator[object]):
         if is_busy:
             if self._interrupt is not None:
                 self._interrupt()
-            request = current.get(None)
-            if request is not None:
-                request._exchange.note_left_call(self)
+            exchange = current_exchange()
+            if exchange is not None:
+                exchange.note_left_call(self)
         has_ended = getattr(self.events, "gi_frame", self.events) is None
         if has_ended and not is_busy:
             self._context = None

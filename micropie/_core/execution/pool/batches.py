@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from micropie._core.errors import check
-from micropie._core.execution.loop import TASKS, Action, LoopFuture, LoopLocal, current
+from micropie._core.execution.loop import TASKS, Action, LoopFuture, LoopLocal, current_exchange
 from micropie._core.execution.placement import (
     PROCESS,
     NamedFunction,
@@ -85,8 +85,8 @@ class _Batched:
         self._batches = LoopLocal[WeakKeyDictionary[ProcessPool, _Batch]](WeakKeyDictionary)
 
     async def __call__(self, row: object) -> Any:
-        request = current.get(None)
-        if request is None:
+        exchange = current_exchange()
+        if exchange is None:
             raise LookupError(f"there is no current request whose pool could run {self._function}")
         try:
             pickled = _dumps(row)
@@ -95,7 +95,7 @@ class _Batched:
                 f"{self._function} runs in the process pool, but a row of type "
                 f"{type(row).__name__} can't be pickled: {error}"
             ) from None
-        pool, batches, tasks = request._exchange.config.pool, self._batches.get(), TASKS.get()
+        pool, batches, tasks = exchange.config.pool, self._batches.get(), TASKS.get()
         call, batch = _BatchedCall(pickled, tasks.new_future()), batches.get(pool)
         if batch is None or batch.has_begun or len(batch.calls) == self._size:
             batches[pool] = batch = _Batch()
