@@ -46,7 +46,6 @@ from micropie._core.execution.steps.steps import (
     Completed,
     Flow,
     Kind,
-    ReceiveStep,
     Resume,
     Step,
     awaited,

@@ -42,7 +42,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, Never, TypeAlias, TypeVar
 
 from micropie._core.execution.cancellation import cancelled_after
 from micropie._core.execution.loop import Action, AsyncFunction
@@ -110,30 +110,16 @@ Kind: TypeAlias = Literal["await", "loop", "inline"] | Call
 CallKind: TypeAlias = Literal["loop"] | Call
 
 
-class RouteFunction(Protocol):
-    """The type of a route's ``call``.
-
-    A plain function doesn't have this type. So in a step whose kind is known only at runtime, such
-    as ``(route.step_kind, route.call, ...)``, type checkers accept only a route's ``call``.
-    """
-
-    belongs_to_route: None
-
-    def __call__(self, *arguments: object) -> object:
-        """Call the handler."""
-
-
-# A RECEIVE step. Its optional argument is the number of bytes to read at once, if more than usual.
-ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int]]
-
-# The types of steps. A stream is declared as ``object``, because its class is defined in a layer
-# above this package.
+# The types of steps. The optional argument of a RECEIVE step is the number of bytes to read at
+# once, if more than usual. A stream is declared as ``object``, because its class is defined in a
+# layer above this package. The kind of a route's step is known only at runtime, so no function has
+# the right type for it: type checkers accept only a route's ``call``, which is ``Any``.
 Step: TypeAlias = (
     tuple[Literal["await"], AsyncFunction, Sequence[object]]
     | tuple[CallKind, AnyFunction, Sequence[object]]
-    | tuple[Kind, RouteFunction, Sequence[object]]
+    | tuple[Kind, Never, Sequence[object]]
     | tuple[Literal["chunk", "close"], Action, tuple[object]]
-    | ReceiveStep
+    | tuple[Literal["receive"], Action, tuple[()] | tuple[int]]
     | tuple[Literal["answer"], Action, Any]
 )
 
@@ -237,7 +223,7 @@ def no_function() -> None:
     """
 
 
-RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
+RECEIVE_STEP: Final[Step] = (RECEIVE, no_function, ())
 
 
 class Completed(Generic[Result]):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from io import BytesIO
 
 from micropie._core.errors import too_many
-from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
+from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, Step, no_function
 
 UNREAD = "unread"
 # The body is returned piece by piece and not stored, for ``request.stream()`` and multipart forms.
@@ -91,7 +91,7 @@ class BodyReader:
         if self.state is not KEPT:
             # If the length is known, a WSGI driver can read the rest at once. Reading 1 MiB in
             # pieces takes eight times as long.
-            receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
+            receive_rest: Step = (RECEIVE, no_function, (self._announced,))
             piece, more = yield receive_rest
             self._count(len(piece))
             if more:
