@@ -25,7 +25,7 @@ from math import inf
 from typing import Any, TypeAlias
 
 from micropie._core.execution.placement import NamedFunction
-from micropie._core.execution.pool.remote import UNREADABLE, PoolMessage, unpickled
+from micropie._core.execution.pool.remote import UNREADABLE, PoolMessage
 
 # Bytes. The pieces of a smaller message are joined, because one system call is faster.
 _LARGE = 64 * 1024
@@ -228,12 +228,9 @@ class Connection:
         buffers = [*map(bytearray, sizes)]
         for buffer in buffers:
             self.fill(memoryview(buffer))
-        if size < _LARGE:
-            data, self.kind = self.read(size), kind
-            return kind, unpickled(data, buffers)
         reader = _Reader(self, size)
         try:
-            value = pickle.Unpickler(reader, buffers=buffers).load()  # noqa: S301 - see ``unpickled``
+            value = pickle.Unpickler(reader, buffers=buffers).load()  # noqa: S301 - from our own process
         except BlockingIOError:
             raise
         except Exception as error:  # raised again, if the connection has raised it
