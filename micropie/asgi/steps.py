@@ -20,7 +20,7 @@ from micropie._core.execution import (
     slots_of,
 )
 from micropie._core.execution.cancellation import cancelled_after
-from micropie._core.execution.lane import Held, forget_lane, lane_of
+from micropie._core.execution.lane import Held, forget_lane, lane_of, until_ended
 from micropie._core.execution.placement import IO_THREADS, Rank
 from micropie._core.execution.steps import (
     ANSWER,
@@ -44,13 +44,10 @@ from micropie._core.execution.steps import (
 from micropie._core.flow import LifespanContext, end_resources, unwound
 from micropie._core.http import BodyReader, Exchange
 from micropie._core.http.protocols import Receive, Scope, Send
-from micropie._core.on_demand import Value, module
+from micropie._core.on_demand import Value
 from micropie._core.routing import config_of
 from micropie.asgi.streaming import StreamedExchange, StreamSender, close_stream
 from micropie.asgi.thread_run import ThreadRun
-
-# imported on first use, because few calls are left in their threads
-left_calls: Any = module("micropie._core.execution.left_calls")
 
 # The steps for which a request gives its slot back.
 _WAITS = frozenset({AWAIT, RECEIVE, CHUNK, CLOSE, ANSWER})
@@ -285,7 +282,7 @@ async def _end_after_call(exchange: Exchange, is_waited_for: bool) -> None:
         await is_due.wait()
         if exchange.is_in_use:
             with anyio.move_on_after(CALL.leave_after):
-                await left_calls.until_ended(exchange.when_unused)
+                await until_ended(exchange.when_unused)
     finally:
         forget()
         await perform(ending, exchange)

@@ -10,8 +10,8 @@ Open ``threads.py`` to change how worker threads are limited. The other files an
 - ``containment.py``: exceptions that must not end other requests, such as ``SystemExit``
 - ``once.py``: resources that requests share
 - ``cancellation.py``: how code is cancelled
-- ``left_calls.py``: calls in threads that nobody waits for any more
-- ``lane.py``: the context of a request's ``def`` parts
+- ``lane.py``: the context of a request's ``def`` parts, their outcome, and calls in threads that
+  nobody waits for any more
 - ``watchdog.py``: the warning about a blocked event loop
 - ``standing_queue.py``: which requests are refused under overload
 - ``steps``: the steps that the flow of a request (``flow/http.py``) yields

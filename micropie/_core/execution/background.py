@@ -29,6 +29,7 @@ from micropie._core.execution.lane import (
     Interrupted,
     Outcome,
     awaited_outcome_of,
+    containment,
     released,
 )
 from micropie._core.execution.loop import (
@@ -41,10 +42,6 @@ from micropie._core.execution.loop import (
     is_on_loop,
     library_variable,
 )
-from micropie._core.on_demand import module
-
-# imported on first use, because only failures need it
-containment: Any = module("micropie._core.execution.containment")
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus

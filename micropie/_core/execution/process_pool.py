@@ -14,19 +14,16 @@ from dataclasses import dataclass
 from importlib import import_module
 from inspect import iscoroutinefunction
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
 
 from micropie._core.errors import HTTPError, SetupError, logger
 from micropie._core.execution.fork import available_cpus
-from micropie._core.execution.lane import Held
+from micropie._core.execution.lane import Held, LeftCall
 from micropie._core.execution.loop import TASKS, Action, TaskWaiter, current_exchange
 from micropie._core.execution.placement import AnyFunction, Rank, Threads, importable
 from micropie._core.execution.threads import TookTooLong, slots_of
-
-if TYPE_CHECKING:
-    from micropie._core.execution.left_calls import LeftCall
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")

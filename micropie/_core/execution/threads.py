@@ -36,14 +36,22 @@ from queue import Full
 from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
 
 from micropie._core.errors import logger, too_many_waiting
 from micropie._core.execution.fork import after_fork_in_child
-from micropie._core.execution.lane import Held, Lane, Outcome, released, variables_set
+from micropie._core.execution.lane import (
+    Held,
+    Lane,
+    LeftCall,
+    Outcome,
+    released,
+    until_ended,
+    variables_set,
+)
 from micropie._core.execution.loop import (
     STOPS,
     TASKS,
@@ -57,13 +65,6 @@ from micropie._core.execution.loop import (
 )
 from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Rank, Threads
 from micropie._core.execution.standing_queue import ThreadQueue
-from micropie._core.on_demand import module
-
-if TYPE_CHECKING:
-    from micropie._core.execution.left_calls import LeftCall
-
-# imported on first use, because few calls are left in their threads
-left_calls: Any = module("micropie._core.execution.left_calls")
 
 Result = TypeVar("Result")
 
@@ -328,7 +329,7 @@ class Slots:
             seconds = inf if leave_after is None and on_left is None else leave_after
             if seconds:
                 with move_on_after(seconds, shield=True):
-                    await left_calls.until_ended(work.when_ended)
+                    await until_ended(work.when_ended)
             if on_left is not None and not work.has_ended:
                 on_left(work)
             raise

@@ -96,8 +96,7 @@ from micropie._core.http.settings import Settings
 from micropie._core.on_demand import Value, computed, reserve
 
 if TYPE_CHECKING:
-    from micropie._core.execution.lane import AsyncLane, Tokens
-    from micropie._core.execution.left_calls import LeftCall
+    from micropie._core.execution.lane import AsyncLane, LeftCall, Tokens
     from micropie._core.http.headers import AppSigner
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on at least this much in one piece

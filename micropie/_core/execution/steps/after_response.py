@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from inspect import isawaitable, iscoroutine
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 
@@ -30,12 +30,10 @@ from micropie._core.execution import (
     slots_of,
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
+from micropie._core.execution.lane import LeftCall
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, CALL, ON_LOOP, kind_of, no_function
 from micropie._core.on_demand import Value
-
-if TYPE_CHECKING:
-    from micropie._core.execution.left_calls import LeftCall
 
 _running: set[Future[None]] = set()
 # under WSGI: resources to close when a call that has used them has ended

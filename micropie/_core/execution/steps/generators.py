@@ -28,6 +28,7 @@ from typing import Any, Generic, Protocol, cast
 
 import anyio
 
+from micropie._core import execution
 from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
@@ -50,11 +51,7 @@ from micropie._core.execution.steps.steps import (
     Kind,
     Step,
 )
-from micropie._core.on_demand import Value, module
-
-# imported on first use, because only failures need it
-containment: Any = module("micropie._core.execution.containment")
-
+from micropie._core.on_demand import Value
 
 _NUMBERS = count()
 
@@ -146,7 +143,7 @@ class RunningGenerator:
         except BaseException as error:
             raised = error
         try:
-            goes_on = containment.is_being_cancelled()
+            goes_on = execution.is_being_cancelled()
             if not goes_on and not isinstance(raised, Exception):
                 raised = TimeoutError(
                     "a time limit around a generator's yield, such as asyncio.timeout(), has "
