@@ -257,13 +257,7 @@ class ProcessPool:
         try:
             step = steps.send(None)
             while isinstance(step, Wait):
-                try:
-                    await slots.tasks.until_readable(step.descriptor, step.seconds)
-                except BaseException:
-                    token.cancel()
-                    if not held.pop().leave(in_this_thread, (steps, step), on_left):
-                        steps.close()
-                    raise
+                await slots.tasks.until_readable(step.descriptor, step.seconds)
                 step = steps.send(step.poll(0.0))
             return await slots.call(
                 *(in_this_thread, (steps, step), 0.0),

@@ -346,27 +346,6 @@ class Slots:
             raise
         return result
 
-    def leave(
-        self,
-        function: Callable[..., object],
-        arguments: Sequence[object],
-        on_left: Callable[[LeftCall], object] | None,
-    ) -> bool:
-        """Let a thread that nobody waits for call ``function``. It uses this task's slot.
-
-        Return False, and give the slot back, if the system starts no more threads.
-        """
-        work = _Work(function, arguments, None)
-        work.when_ended(partial(self.tasks.call, self.give))
-        try:
-            start_shared(Thread(target=work.run, name="micropie left"))
-        except RuntimeError:
-            self.give()
-            return False
-        if on_left is not None:
-            on_left(work)
-        return True
-
     def _report(self, sentence: str, *values: object) -> None:
         """Log, at most once a minute, that requests get a 503. ``sentence``: the log message, with
         placeholders for ``values``.
