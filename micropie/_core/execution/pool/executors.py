@@ -68,47 +68,42 @@ class ExecutorPool:
         when it is returned, cancelling the token only ends the wait, not the call, and nothing is
         reported.
         """
-        return (yield partial(self._call, seconds, function, arguments, token))
 
-    def _call(
-        self,
-        seconds: float,
-        function: AnyFunction,
-        arguments: Sequence[object],
-        token: CancelToken,
-    ) -> Any:
-        is_over = Event()
-        call = packed_call(partial(pickle.dumps, protocol=5), function, arguments)
-        future: Future[bytes] = self._executor.submit(
-            packed_result, pickle.dumps, (), run_pickled, call, seconds, **self._options
-        )
-        future.add_done_callback(lambda _: is_over.set())
-        token.attach(is_over.set)
-        try:
-            if not is_over.wait(seconds):
-                raise TookTooLong(
-                    f"the call did not finish within {seconds:g} s: its result is discarded, "
-                    "but it may still be running"
-                )
-            token.check()
+        def call() -> Any:
+            is_over = Event()
+            packed = packed_call(partial(pickle.dumps, protocol=5), function, arguments)
+            future: Future[bytes] = self._executor.submit(
+                packed_result, pickle.dumps, (), run_pickled, packed, seconds, **self._options
+            )
+            future.add_done_callback(lambda _: is_over.set())
+            token.attach(is_over.set)
             try:
-                data = future.result(0)
-            except Exception as error:
-                reason = str(error) or type(error).__name__
-                raise PoolError(f"the executor did not finish the call: {reason}") from None
-        finally:
-            token.detach()
-            if not future.done():  # has no effect if the call has begun
+                if not is_over.wait(seconds):
+                    raise TookTooLong(
+                        f"the call did not finish within {seconds:g} s: its result is discarded, "
+                        "but it may still be running"
+                    )
+                token.check()
                 try:
-                    future.cancel()
-                except Exception as error:  # such as Parsl's executors
-                    logger.warning("the executor can't cancel a call: %r", error)
-            # If a Dask worker is lost, Dask repeats its job as long as there is a reference to the
-            # future. Delete the variable, because an error's traceback would otherwise keep the
-            # future alive.
-            del future
-        result = open_message(unpickled(data))
-        return result.wrap(result.items) if isinstance(result, Streamed) else result
+                    data = future.result(0)
+                except Exception as error:
+                    reason = str(error) or type(error).__name__
+                    raise PoolError(f"the executor did not finish the call: {reason}") from None
+            finally:
+                token.detach()
+                if not future.done():  # has no effect if the call has begun
+                    try:
+                        future.cancel()
+                    except Exception as error:  # such as Parsl's executors
+                        logger.warning("the executor can't cancel a call: %r", error)
+                # If a Dask worker is lost, Dask repeats its job as long as there is a reference to
+                # the future. Delete the variable, because an error's traceback would otherwise keep
+                # the future alive.
+                del future
+            result = open_message(unpickled(data))
+            return result.wrap(result.items) if isinstance(result, Streamed) else result
+
+        return (yield call)
 
     def close(self) -> None:
         """Do nothing, because the application closes the executor itself."""
