@@ -9,7 +9,6 @@ from typing import Any, get_origin
 
 from micropie._core.binding import (
     Converter,
-    NoConverterError,
     answer_parts,
     converter_for,
     declared_source,
@@ -19,7 +18,6 @@ from micropie._core.binding import (
     without_aliases,
     without_unset,
 )
-from micropie._core.errors import SetupError
 from micropie._core.http import sent_as
 
 
@@ -103,7 +101,4 @@ class TypeInfo:
 
         Raises ``SetupError`` for a type to which text can't be converted.
         """
-        try:
-            return converter_for(self.annotation)
-        except NoConverterError as error:  # advises decoders, which only an application has
-            raise SetupError(error.elsewhere) from None
+        return converter_for(self.annotation)

@@ -139,7 +139,7 @@ class Unfit:
         (
             Unfit,
             "Unfit.place: it is annotated with .*, and micropie can't convert text to that: change "
-            r"the annotation to str, .*, an Enum, Literal, Optional or list\[...\]$",
+            r"the annotation to str, .*, an Enum, Literal, Optional or list\[...\]\.",
         ),
     ],
 )

@@ -57,7 +57,6 @@ from micropie._core.binding.values.constraints import Message, is_adapted
 from micropie._core.binding.values.converters import (
     NO_OWN_TYPES,
     Converter,
-    NoConverterError,
     OwnTypes,
     as_it_is,
     converter_for,

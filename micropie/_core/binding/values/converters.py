@@ -462,27 +462,14 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         for kind, one in simple_types().items()
         if isinstance(kind, type) and one.schema
     )
-    problem = f"it is annotated with {annotation!r}, and micropie can't convert text to that"
-    error = NoConverterError(
-        f"{problem}. If you have a function that can, write App(decoders={{Type: function}}) with "
-        "this type. If the value, such as a database connection, doesn't come from the client, "
-        "write @app.provides(...) above a function that returns the value. Otherwise change the "
-        f"annotation to {listed}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
-        "an attrs class, a msgspec.Struct or a pydantic model"
+    raise SetupError(
+        f"it is annotated with {annotation!r}, and micropie can't convert text to that: change the "
+        f"annotation to {listed}, an Enum, Literal, Optional or list[...]. For a parameter of a "
+        "handler, you can also write a dataclass, a TypedDict, an attrs class, a msgspec.Struct or "
+        "a pydantic model. If you have a function that converts text to this type, write "
+        "App(decoders={Type: function}). If the value, such as a database connection, doesn't come "
+        "from the client, write @app.provides(...) above a function that returns the value"
     )
-    error.elsewhere = (
-        f"{problem}: change the annotation to {listed}, an Enum, Literal, Optional or list[...]"
-    )
-    raise error
-
-
-class NoConverterError(SetupError):
-    """Raised for an annotation to which text can't be converted.
-
-    ``elsewhere``: the message for an annotation that belongs to no parameter of a handler.
-    """
-
-    elsewhere: str
 
 
 def _known(annotation: object, own: OwnTypes) -> Converter | None:
