@@ -96,7 +96,7 @@ def problems_of(
     length = 0
     for one in islice(found, MOST_ERRORS):
         problems.append(one)
-        length += len(one.field) + len(one.sentence) + len(one.expected) + len(one.words)
+        length += len(one.field + one.sentence + one.expected + one.words)
         if length > MOST_TEXT:
             return problems
     return problems
