@@ -595,10 +595,8 @@ def _tags_of(
     of pydantic models.
     """
     if all(hasattr(one, "__struct_config__") for one in members):
-        import msgspec
-
-        infos: list[Any] = [msgspec.inspect.type_info(one) for one in members]
-        names, values = {one.tag_field for one in infos}, [[str(one.tag)] for one in infos]
+        configs = [one.__struct_config__ for one in members]
+        names, values = {one.tag_field for one in configs}, [[str(one.tag)] for one in configs]
         return None if names == {None} else (names.pop(), values)
     stated = (getattr(one, "discriminator", None) for one in metadata)
     name = next((one for one in stated if isinstance(one, str)), None)
