@@ -324,7 +324,7 @@ class Schemas:
             return self._by_hints(structure), {}
         found = {template.format(name=name): one for name, one in components.items()}
         self._add_formats(msgspec.inspect.type_info(structure), schema, found, set())
-        return schema, dict(zip(components, found.values(), strict=True))
+        return schema, components
 
     def _by_hints(self, structure: Any) -> Schema:
         kind = get_origin(structure) or structure
@@ -366,7 +366,8 @@ class Schemas:
             done.add(reference)
             made = get_origin(own.cls) or own.cls
             if made in self.own.decoders or self._is_encoded(made) or issubclass(made, enum.Flag):
-                components[reference] = self.of(made)
+                schema.clear()
+                schema |= self.of(made)
                 return
             # Keep only the first paragraph; the others are for Python programmers.
             if own.cls.__module__.startswith("micropie."):
@@ -399,14 +400,13 @@ class Schemas:
 
     def _describe_text(self, info: Any, schema: Schema) -> None:
         """Complete msgspec's schema of a type that is a string. ``info``: msgspec's type object."""
-        kind = type(info).__name__
-        made = _STANDARD.get(kind)
+        made = _STANDARD.get(type(info).__name__)
         if made is not None and self._is_encoded(made):
             kept = {name: schema[name] for name in _ABOUT if name in schema}
             schema.clear()
             schema |= self.of(made) | kept
-        elif kind in _FORMATS:
-            schema.setdefault("format", _FORMATS[kind])
+        elif made in (datetime, time):
+            schema |= self.of(made) | schema
             if info.tz is False:
                 _make_local(schema)
 
@@ -416,7 +416,7 @@ class Schemas:
         if key is not None and "propertyNames" not in schema:
             key = getattr(key, "type", key)  # of ``Annotated[..., Meta(...)]``
             values = getattr(key, "values", None)
-            made = _KEYS.get(type(key).__name__, getattr(key, "cls", Any))
+            made = _STANDARD.get(type(key).__name__, getattr(key, "cls", Any))
             schema["propertyNames"] = self.of(made if values is None else Literal[tuple(values)])
 
     def _is_encoded(self, kind: type) -> bool:
@@ -479,9 +479,6 @@ class Schemas:
         return {}
 
 
-_FORMATS = {"DateTimeType": "date-time", "TimeType": "time"}
-
-
 def _documentation(structure: object) -> Mapping[str, Schema]:
     """Return the descriptions in ``Annotated[..., Doc("...")]``, by the names of the fields."""
     hints = get_type_hints(get_origin(structure) or structure, include_extras=True)
@@ -504,18 +501,19 @@ def _make_local(schema: Schema) -> None:
     schema |= {"format": _LOCAL[known]} if known in _LOCAL else {}
 
 
-# The types of the standard library that msgspec writes as strings, by its own names for them.
+# The types that msgspec writes as strings, or as the names in an object, by its own names for them.
 _STANDARD: Mapping[str, type] = {
     "BytesType": bytes,
     "DateTimeType": datetime,
     "DateType": date,
     "DecimalType": Decimal,
+    "FloatType": float,
+    "IntType": int,
     "TimeDeltaType": timedelta,
     "TimeType": time,
     "UUIDType": UUID,
 }
 _ABOUT = ("title", "description", "default")
-_KEYS: Mapping[str, type] = {**_STANDARD, "IntType": int, "FloatType": float}
 
 
 def _adapter_for(_hint: object) -> Any:
