@@ -148,7 +148,6 @@ def _problem(
     """
     converter = described_as(hint, own)
     is_known = converter.expected != ANYTHING.expected
-    is_meant = is_known  # whether the message for the type is true of the value
     try:
         if isinstance(value, str) and converter.many is None:  # a form has lists for collections
             converter.from_text(value)
@@ -157,10 +156,9 @@ def _problem(
         is_empty = value is None or value == ""
         refused = None if is_empty else BrokenConstraint(fault, unknown)
         words, is_custom = converter.error_message(value, refused)
-        is_meant = is_known and is_empty
     except ValueError as error:
         words, is_custom = converter.error_message(value, error)
-    if not is_custom and (written or not is_meant):
+    if not is_custom and (written or not is_known):
         words = written or unknown
     if is_custom or written:
         text = without_markup(_worded(path, words.removesuffix(".")))
