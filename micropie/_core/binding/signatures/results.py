@@ -192,8 +192,6 @@ def result_filter(
     if members and not any(one in _ANYTHING for one in others):
         name = getattr(function, "__qualname__", "a handler")
         _check_readable(members, name)
-        if NoneType in kinds:
-            others.append(NoneType)
         return ResultFilter(name, hint, members, others)
     if stated is not None:
         raise SetupError(
