@@ -216,12 +216,12 @@ def review_provided(provider: Provider) -> None:
     ``return`` is missing.
     """
     inner = innermost(provider.plan.function)
-    if _says_none(inner):
-        return
-    advice = "returned None: return a value, or annotate the function with -> None"
-    if has_yield(inner):
-        advice = "yielded None: yield a value, or annotate the function with -> Iterator[None]"
-    _warn(f"{provider.name}, which provides {type_name(provider.key)}, {advice}")
+    if not _says_none(inner):
+        verb, kind = ("yield", "Iterator[None]") if has_yield(inner) else ("return", "None")
+        _warn(
+            f"{provider.name}, which provides {type_name(provider.key)}, {verb}ed None: {verb} a "
+            f"value, or annotate the function with -> {kind}"
+        )
 
 
 def review_check(mark: Checking, answer: object) -> None:
