@@ -68,6 +68,14 @@ class Documents:
         return getattr(cherrypy.request, "json", None)
 
 
+def _told(values: dict[str, Any]) -> list[tuple[str, list[object]]]:
+    """Return the parameters of a page, files by their names, because their repr has an address."""
+    lists = {name: one if isinstance(one, list) else [one] for name, one in values.items()}
+    return sorted(
+        (name, [getattr(one, "filename", one) for one in found]) for name, found in lists.items()
+    )
+
+
 class _Root(Documents):
     _cp_config: ClassVar = {"request.show_tracebacks": False, "tools.proxy.on": True}
 
@@ -79,15 +87,11 @@ class _Root(Documents):
             for name in ("Accept", "Cookie", "X-Token")
             for element in headers.elements(name)
         ]
-        return repr(
-            (args, sorted(values.items(), key=str), sorted(cherrypy.request.cookie), wanted)
-        )
+        return repr((args, _told(values), sorted(cherrypy.request.cookie), wanted))
 
     @cherrypy.expose
     def uploaded(self, **values: Any) -> str:
-        return repr(
-            sorted((name, getattr(value, "filename", value)) for name, value in values.items())
-        )
+        return repr(_told(values))
 
     @cherrypy.expose
     @cherrypy.tools.sessions()
