@@ -237,6 +237,18 @@ PARTS: dict[str, tuple[Any, str, Any]] = {
     "class": (Titled, '{"title": "T"}', {"title": "T", "price": "0"}),
     "optional class": (Titled | None, '{"title": "T"}', {"title": "T", "price": "0"}),
     "null": (date | None, "null", None),
+    "null for a class": (Titled | None, "null", None),
+    "dict of classes": (
+        dict[str, Titled],
+        '{"a": {"title": "T"}}',
+        {"a": {"title": "T", "price": "0"}},
+    ),
+    "dict of lists": (
+        dict[str, list[Typed]] | None,
+        '{"a": [{"title": "T"}]}',
+        {"a": [{"title": "T"}]},
+    ),
+    "class or list": (Typed | list[Typed], '[{"title": "T"}]', [{"title": "T"}]),
     "list of classes": (list[Titled], '[{"title": "T"}]', [{"title": "T", "price": "0"}]),
     "dict": (dict[str, int], '{"a": 5}', {"a": 5}),
     "list of texts": (list[str], '["a", "[1]"]', ["a", "[1]"]),
@@ -299,6 +311,27 @@ def test_a_json_part_fills_a_field_of_a_class(
     client = make_client(site_for(CLASSES[kind](hint), lambda pie: pie.meta))
     answer = client.post("/up", files=files(sent.encode(), name))
     assert (answer.status_code, answer.json()) == (200, {"found": value})
+
+
+@dataclass
+class Meta:
+    meta: list[str]
+
+
+def test_a_json_part_may_be_named_like_a_field_of_its_elements(make_client: MakeClient) -> None:
+    for hint, sent in ((list[Meta], [{"meta": ["T"]}]), (dict[str, Meta], {"a": {"meta": ["T"]}})):
+        client = make_client(site_for(hint, lambda pie: pie))
+        answer = client.post("/named", files=files(json.dumps(sent).encode(), "blob"))
+        assert (answer.status_code, answer.json()) == (200, {"found": sent})
+
+
+def test_a_form_without_the_part_has_no_dict_of_classes(make_client: MakeClient) -> None:
+    client = make_client(site_for(dict[str, Titled], lambda pie: pie))
+    file = {"file": ("a", b"x")}
+    for sent in ({}, {"meta": (None, "{}")}, {"meta": ("a.json", "{}", "text/plain")}):
+        answer = client.post("/named", files={**sent, **file}, headers={"Accept": "text/html"})
+        assert answer.status_code == 400
+        assert "meta: Please fill in this field." in answer.text
 
 
 @dataclass

@@ -361,12 +361,7 @@ def _made(
     maker: Maker, is_optional: bool, parameter: BoundParameter, given: Any, place: str
 ) -> object:
     """Create a structure from a JSON document, or from the fields of a form or a query."""
-    is_json = place == "json"
-    if given is NULL:
-        if is_optional or parameter.default is None:
-            return None
-        raise _binding_error(parameter, place, None)
-    document = given
+    document, is_json = given, place == "json"
     if (
         not is_json
         and isinstance(given.get(parameter.key, ("",))[0], JsonText)
@@ -375,6 +370,10 @@ def _made(
         is_list = built_in(bare(root_of(maker.hint))[0]) is not None
         texts = given[parameter.key] if is_list else given[parameter.key][:1]
         document, is_json = _json_in(parameter, texts, is_list), True
+    if document is NULL or document is None:
+        if is_optional or parameter.default is None:
+            return None
+        raise _binding_error(parameter, place, None)
     try:
         if not is_json:
             document = maker.document_of(given, place == "form")
@@ -402,6 +401,12 @@ def _made(
         ) from None
     converter = parameter.converter  # ``from_json`` may check the list's length
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
+
+
+def _with_json(name: str, request: Request) -> object:
+    """Return the form of a request if its part ``name`` contains JSON."""
+    form = request._exchange.body.form
+    return form if isinstance((form or {}).get(name, ("",))[0], JsonText) else None
 
 
 def _converted(
@@ -465,8 +470,9 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
         advice = '; only the file name arrived: the form needs enctype="multipart/form-data".'
     elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
         advice = f"; expected {_AN_OBJECT}; to take the whole body, write Annotated[dict, Body()]."
-    elif [*parameter.places] == ["json"] and exchange.body.form is not None:
-        return HTTPError(415, f"{missing}: the request's Content-Type is that of a form.")
+    elif parameter.is_whole and parameter.first_place == "json" and exchange.body.form is not None:
+        if "form" not in parameter.places or exchange.framing[0] != MULTIPART:
+            return HTTPError(415, f"{missing}: the request's Content-Type is that of a form.")
     elif parameter.is_in_body and (problem := exchange.unread_body()) is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
     return _binding_error(parameter, "", None, sentence=missing + advice)
@@ -621,6 +627,8 @@ def _of_structure(
             expected = "a JSON object whose values are objects"
         else:
             expected = "JSON of one of several types"
+        if stated is None and "form" not in places:
+            places["form"] = partial(_with_json, name), None
         if optional and default is REQUIRED:
             default = None
     elif kind or not isinstance(stated, Query | Form):

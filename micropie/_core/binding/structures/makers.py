@@ -36,6 +36,7 @@ from micropie._core.binding.fields import (
     is_pydantic,
     is_structure,
     kinds_in,
+    members_of,
     refuse_extras,
     root_of,
     rooted,
@@ -114,7 +115,9 @@ class Maker(Library):
         names = [(name, one) for one in found for name in (one.name, *one.others)]
         self.names = {name for name, _ in names}
         self.lists = [name for name, one in names if one.elements is not None]
-        self.json_fields = [name for name, one in names if one.kind not in (str, Any, object)]
+        is_one = bool(members_of(root_of(self.hint)))
+        texts = (str, Any, object)
+        self.json_fields = [name for name, one in names if is_one and one.kind not in texts]
         # Check floats only for pydantic, because it accepts the string "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
