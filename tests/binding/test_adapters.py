@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -329,6 +329,43 @@ def test_schemas_come_from_pydantic_and_msgspec() -> None:
     assert schemas["Order"]["properties"]["site"]["anyOf"][0] == url
     assert schemas["Order"]["required"] == ["name"]
     assert schemas["Visit"]["properties"]["site"] == {**url, "title": "Site"}
+
+
+class Row(pydantic.BaseModel):
+    pie: str
+    count: int
+
+
+@pytest.mark.parametrize(
+    ("hint", "text", "found"),
+    [
+        (
+            Json[Row],
+            '{"pie": 1, "count": "x"}',
+            {"x.pie": "Please enter text.", "x.count": "Please enter a whole number."},
+        ),
+        (
+            Json[list[Row]] | None,
+            '[{"pie": "a", "count": 1}, {"count": 1}]',
+            {"x[1].pie": "Please fill in this field."},
+        ),
+        (Json[dict[str, int]], '{"a": "b"}', {"x.a": "Please enter a whole number."}),
+        (Json[Row], "[]", {"x": "Please enter a JSON object."}),
+        (Annotated[Json[Row], Message("No row.")], '{"pie": 1}', {"x": "No row."}),
+    ],
+)
+def test_each_error_in_json_text_has_a_sentence_and_a_path(
+    make_client: MakeClient, hint: Any, text: str, found: Mapping[str, str]
+) -> None:
+    own = App(errors="json")
+
+    def page(x: Any) -> None: ...
+
+    page.__annotations__["x"] = hint
+    own.get("/")(page)
+    problem = make_client(own).get("/", params={"x": text}).json()
+    assert {one["field"]: one["detail"] for one in problem["errors"]} == found
+    assert {(one["parameter"], one["source"]) for one in problem["errors"]} == {("x", "query")}
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from pydantic import Json
 
 from micropie import (
     App,
@@ -175,6 +176,9 @@ class Site(App):
     def invalid(self, number: int) -> Any:
         raise AssertionError
 
+    def invalid_json(self, numbers: Json[list[int]]) -> Any:
+        raise AssertionError
+
     @Timeout(0.01)
     async def slow(self) -> Any:
         await anyio.Event().wait()
@@ -330,7 +334,8 @@ PATHS = [
     "text", "json?a=b", "stream", "async_stream", "group", "items", "async_items", "responds",
     "many", "events", "async_events", "published", "fails_first", "async_fails_first",
     "fails_later", "async_fails_later", "events_fail", "small", "large", "opened", "upload",
-    "async_upload", "missing", "crash", "redirect", "invalid", "slow", "session", "follows",
+    "async_upload", "missing", "crash", "redirect", "invalid",
+    "invalid_json?numbers=%5B%22x%22%5D", "slow", "session", "follows",
     "async_follows", "provided", "async_provided", "nowhere/at/all", "%00", "inner", "isolated",
     "mounted", "mounted/fails", "mounted_wsgi", "mounted_wsgi/fails", "HEAD stream",
     "HEAD async_items", "HEAD events", "HEAD large", "HEAD mounted", "HEAD mounted_wsgi",

@@ -440,6 +440,25 @@ def _binding_error(
     converter = parameter.converter
     expected = converter.expected
     words, is_custom = converter.error_message(value, error)
+    inside = None if is_custom else getattr(error, "inside", None)
+    if inside is not None:
+        from micropie._core.binding.structures.invalid import (
+            problems_in_json,  # imported only on an error
+        )
+
+        reason, hint = inside
+        return BindingError(
+            [
+                replace(
+                    one,
+                    parameter=parameter.name,
+                    source=place,
+                    sentence=f"{parameter.label}: {one.sentence}.",
+                    field=f"{parameter.key}{one.field}",
+                )
+                for one in problems_in_json(reason, hint, value)
+            ]
+        )
     if is_custom:
         sentence = f"{parameter.label}: {words}"
     elif not sentence:

@@ -10,6 +10,7 @@ a parameter of the value's type.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import lru_cache, reduce
 from itertools import chain, islice
 from typing import (
@@ -100,6 +101,15 @@ def problems_of(
         if length > MOST_TEXT:
             return problems
     return problems
+
+
+def problems_in_json(reason: ValueError, hint: Hint, value: object) -> Iterator[ParameterError]:
+    """Yield the errors inside the JSON text of a parameter, for which pydantic raised ``reason``.
+
+    The caller adds the parameter's name to each error, and the source.
+    """
+    for one in _of_pydantic(reason, value, field_of(hint)):
+        yield replace(one, field=steps_of(one.path))
 
 
 def _beyond_limit(

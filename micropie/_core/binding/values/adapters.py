@@ -231,9 +231,16 @@ class Adapter:
             if value is None or value == "" or not hasattr(error, "errors"):
                 raise ValueError(value) from None
             for one in errors_of(error, value):
-                raise refusal(one, words_of(one)[1]) from None
+                raise self._refused(one, error) from None
             raise BrokenConstraint("invalid", INVALID) from None
         return made
+
+    def _refused(self, one: Mapping[str, Any], reason: ValueError) -> BrokenConstraint:
+        """Return the error for the first one of pydantic's."""
+        refused = refusal(one, words_of(one)[1])
+        if self._json_finder is not None and one["loc"]:
+            refused.inside = reason, self._annotation
+        return refused
 
 
 def refusal(problem: Mapping[str, Any], words: str) -> BrokenConstraint:

@@ -65,8 +65,11 @@ class Constraint(NamedTuple):
 class BrokenConstraint(ValueError):
     """Raised for a value of the right type that doesn't meet a constraint.
 
-    ``args``: the constraint's name, and the message for the visitor.
+    - ``args``: the constraint's name, and the message for the visitor.
+    - ``inside``: pydantic's exception and the annotation, for an error inside a JSON text.
     """
+
+    inside: tuple[ValueError, object] | None = None
 
 
 def broken(name: str, bound: object, value: object) -> BrokenConstraint:
