@@ -405,12 +405,15 @@ class Builder:
             parameter, where = document
             schema = self.inputs.of(parameter.annotation)
             if where.first_place == "form":
-                kinds = [_FORM]
+                # Clients send the objects in a class as parts that contain JSON.
+                sent = self._sent_fields(_without_null(schema)[0]) or {"properties": {}}
+                is_flat = all(self._members_of(one) is None for one in sent["properties"].values())
+                kinds = [_FORM if is_flat else _MULTIPART]
             elif "form" not in where.places or self._sent_fields(schema) is None:
                 kinds = [_JSON]
             # Even if all fields are optional, a JSON body must be at least {}.
             required = where.default is Parameter.empty and (
-                kinds != [_FORM] or self._is_required(where, schema)
+                kinds[0] == _JSON or self._is_required(where, schema)
             )
             if not required:  # openapi-python-client can't leave out a body that may be null
                 schema, _ = _without_null(schema)

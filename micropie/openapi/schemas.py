@@ -439,6 +439,12 @@ class Schemas:
                 **base.dict_schema(one, found),
                 "propertyNames": one.generate_inner(found.get("keys_schema", {"type": "any"})),
             },
+            # The format "binary" would be that of a file beside one.
+            "bytes_schema": lambda one, found: {
+                name: value
+                for name, value in base.bytes_schema(one, found).items()
+                if value != "binary"
+            },
             # pydantic describes only the members of a Flag
             "enum_schema": lambda one, found: (
                 self._flags(found["cls"])

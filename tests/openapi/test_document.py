@@ -608,6 +608,45 @@ def test_request_bodies_have_schemas(document: dict[str, Any]) -> None:
     assert found == {"name": ("query", False, {"type": "string", "default": ""})}
 
 
+@dataclass
+class Rack:
+    label: str
+    spices: list[Spice]
+
+
+class Photo(pydantic.BaseModel):
+    content: bytes = b""
+
+
+def test_a_form_with_objects_is_multipart_because_only_its_parts_contain_json() -> None:
+    app = App()
+
+    @app.post("/flat")
+    def flat(*, spice: Annotated[Spice, Form()]) -> None: ...
+
+    @app.post("/nested")
+    def nested(*, rack: Annotated[Rack | None, Form()] = None) -> None: ...
+
+    @app.post("/either")
+    def either(rack: Rack) -> None: ...
+
+    document = app.openapi()
+    assert body(document, "/flat")[:2] == (True, [FORM])
+    assert body(document, "/nested")[:2] == (False, ["multipart/form-data"])
+    assert body(document, "/either")[:2] == (True, [JSON, FORM])
+
+
+def test_bytes_of_a_pydantic_model_are_no_file() -> None:
+    app = App()
+
+    @app.post("/")
+    def index(photo: Photo, picture: UploadFile) -> None: ...
+
+    properties = body(app.openapi(), "/")[2]["properties"]
+    assert "format" not in properties["content"]
+    assert properties["picture"]["format"] == "binary"
+
+
 def test_structures_become_components(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert {"Pie", "Crust", "Colour", "Spice", "Guest", "Note"} <= schemas.keys()
