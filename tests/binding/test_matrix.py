@@ -1022,6 +1022,22 @@ def test_a_flag_that_keeps_unknown_bits_has_only_its_members() -> None:
         assert outcome(site, site.send("/plain", f"x={text}")) == REFUSED
 
 
+@pytest.mark.parametrize("hint", [bool, list[int], int | list[int]])
+def test_what_a_form_does_not_send_is_unset(hint: Any) -> None:
+    """As a parameter and as a field of a class, so that a PATCH keeps the value."""
+    site = Site(ROWS["str"])
+    kind = msgspec.defstruct("Change", [("x", hint | UnsetType, msgspec.UNSET)])
+    site.add("/class", kind)
+
+    def handler(x: Any = msgspec.UNSET) -> None:
+        site.seen.append(x)
+
+    handler.__annotations__["x"] = hint | UnsetType
+    site.app.post("/plain")(handler)
+    assert outcome(site, site.send("/plain", "", b"y=1")) is msgspec.UNSET
+    assert outcome(site, site.send("/class", "", b"y=1"), inside) is msgspec.UNSET
+
+
 class Numbers(pydantic.RootModel[list[Literal[1, 2]]]):
     pass
 

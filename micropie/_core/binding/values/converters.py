@@ -718,7 +718,10 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
         union = inner[0]
     elif any(converter.many is not None for converter in inner):
         union = _with_collections(union, inner, is_optional)
-    return _optional(union) if is_optional else union
+    if is_optional:
+        return _optional(union)
+    # what a form doesn't send is the default of a union with UNSET
+    return union._replace(empty=None) if len(inner) < len(members) else union
 
 
 # Of those simple types that also accept texts of others, by the formats or types in their schemas:
