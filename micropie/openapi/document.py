@@ -402,22 +402,7 @@ class Builder:
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
         document, fields = sorted_inputs.document, sorted_inputs.fields
         if document is not None and not fields:
-            parameter, where = document
-            schema = self.inputs.of(parameter.annotation)
-            if where.first_place == "form":
-                # Clients send the objects in a class as parts that contain JSON.
-                sent = self._sent_fields(_without_null(schema)[0]) or {"properties": {}}
-                is_flat = all(self._members_of(one) is None for one in sent["properties"].values())
-                kinds = [_FORM if is_flat else _MULTIPART]
-            elif "form" not in where.places or self._sent_fields(schema) is None:
-                kinds = [_JSON]
-            # Even if all fields are optional, a JSON body must be at least {}.
-            required = where.default is Parameter.empty and (
-                kinds[0] == _JSON or self._is_required(where, schema)
-            )
-            if not required:  # openapi-python-client can't leave out a body that may be null
-                schema, _ = _without_null(schema)
-            return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
+            return self._document(*document, kinds)
         if not fields:
             return None
         properties = {where.key: self._with_default(one) for one, where in fields}
@@ -457,6 +442,24 @@ class Builder:
         }
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
+
+    def _document(self, parameter: Parameter, where: Any, kinds: Sequence[str]) -> Schema:
+        """Return OpenAPI's description of a body that fills one parameter."""
+        schema = self.inputs.of(parameter.annotation)
+        if where.first_place == "form":
+            # Clients send the objects in a class as parts that contain JSON.
+            sent = self._sent_fields(_without_null(schema)[0]) or {"properties": {}}
+            is_flat = all(self._members_of(one) is None for one in sent["properties"].values())
+            kinds = [_FORM if is_flat else _MULTIPART]
+        elif "form" not in where.places or self._sent_fields(schema) is None:
+            kinds = [_JSON]
+        # Even if all fields are optional, a JSON body must be at least {}.
+        required = where.default is Parameter.empty and (
+            kinds[0] == _JSON or self._is_required(where, schema)
+        )
+        if not required:  # openapi-python-client can't leave out a body that may be null
+            schema, _ = _without_null(schema)
+        return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
 
     def _answers(
         self,

@@ -620,6 +620,14 @@ def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParam
     return replace(bound, places=places, is_exact=bound.is_in_body)
 
 
+# By the kind of a whole body: a list, one structure, or a dict.
+_EXPECTED: Mapping[object, str] = {
+    list: "a JSON array of objects",
+    None: "a JSON object or a form",
+    **dict.fromkeys(MAPPINGS, "a JSON object whose values are objects"),
+}
+
+
 def _of_structure(
     name: str, annotation: object, default: object, stated: Source | None, own: OwnTypes
 ) -> BoundParameter:
@@ -641,13 +649,9 @@ def _of_structure(
         places = {"json": BY_NAME["json"]}
         if kind in (None, list):
             places["form"] = BY_NAME["form"]
-            expected = "a JSON array of objects" if kind else "a JSON object or a form"
-        elif kind in MAPPINGS:
-            expected = "a JSON object whose values are objects"
-        else:
-            expected = "JSON of one of several types"
-        if stated is None and "form" not in places:
+        elif stated is None:
             places["form"] = partial(_with_json, name), None
+        expected = _EXPECTED.get(kind, "JSON of one of several types")
         if optional and default is REQUIRED:
             default = None
     elif kind or not isinstance(stated, Query | Form):
