@@ -66,6 +66,7 @@ CHERRYPY = [
     Point("_cprequest.Request", "get_resource", "/", "refused"),
     Point("_cprequest.Request", "handle_error", "/crash", "refused"),
     Point("_cprequest.Request", "close", "/", "refused"),
+    Point("_cprequest.Hook", "__call__", "/"),
     Point("_cprequest.Response", "finalize", "/"),
     Point("_cprequest.Response", "collapse_body", "/"),
     Point("_cpdispatch.Dispatcher", "__call__", "/"),
@@ -162,6 +163,8 @@ def derived(framework: Framework, point: Point, seen: Seen) -> Any:
             return kind(root(framework), "", {"/": {"tools.encode.on": True}})
         case "_cpdispatch.Dispatcher":
             config["request.dispatch"] = kind()
+        case "_cprequest.Hook":
+            config["hooks.before_handler"] = kind(lambda: None)
         case "_cptools.Tool":
             tools = framework._cptools.Toolbox("mine")
             tools.tool = kind("before_handler", lambda: None)

@@ -82,7 +82,7 @@ class HookMap(defaultdict[str, list[Hook]]):
             for hook in sorted(hooks):
                 if failure is None or hook.failsafe:
                     try:
-                        hook.callback(**hook.kwargs)
+                        hook()
                     # ``SystemExit`` and cancellations, too: failsafe hooks release locks.
                     except BaseException as error:
                         if failure is not None:
