@@ -252,7 +252,7 @@ def test_check_reads_a_pixie_web_program(command: Run, tmp_path: Path) -> None:
 
 
 STORES = """
-import cherrypy
+import cherrypy, collections, enum
 from cherrypy import session as visitor
 from models import User, User as Account, find
 
@@ -275,6 +275,18 @@ def log_in(name):
     data.update(name="Ann")
 
 Place = collections.namedtuple("Place", "x y")
+
+class Role(enum.Enum):
+    ADMIN = 1
+
+def set_role():
+    role = Role.ADMIN
+    data = cherrypy.session
+    data["role"] = Role.ADMIN
+    data["role"] = role
+    data["value"] = Role.ADMIN.value
+    data["address"] = ipaddress.ip_address("127.0.0.1")
+    data["place"] = Path("pies")
 """
 
 
@@ -300,7 +312,7 @@ def test_check_reports_objects_stored_in_sessions(
     lines = [line.split(": ", 2) for line in output.splitlines()[:-1]]
     assert status == is_found
     assert [line[0] for line in lines] == [
-        f"shop.py:{n}" for n in (11, 14, 16, 17, 20, 21)
+        f"shop.py:{n}" for n in (11, 14, 16, 17, 20, 21, 32, 33, 35, 36)
     ] * is_found
     assert all("only sessions in memory store objects" in line[2] for line in lines)
 

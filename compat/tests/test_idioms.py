@@ -249,3 +249,9 @@ def test_check_skips_the_other_framework(is_copied: bool, tmp_path: Path) -> Non
     assert {one.file.name for one in changes("cherrypy", tmp_path)} == {"shop.py"}
     copy.write_text("import cherrypy\ncherrypy.server.quickstart()\n")  # of another kind
     assert {one.file.name for one in changes("cherrypy", tmp_path)} == {"shop.py", "bottle.py"}
+
+
+def test_check_reports_a_monitor_only_in_the_program(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("import cherrypy\nimport newrelic.agent\n")
+    named = [one.file for one in changes("cherrypy", tmp_path) if "set_transaction" in one.advice]
+    assert named == [tmp_path / "shop.py"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import re
 from codecs import lookup
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from importlib import import_module
 from itertools import chain
@@ -19,6 +19,7 @@ from micropie_compat.missing import SERVERS
 from micropie_compat.moving.names import (
     Names,
     Trees,
+    derived,
     dotted_name,
     imported_names,
     nodes_of,
@@ -56,7 +57,7 @@ def idioms_of(framework: str, tree: ast.Module, names: Names) -> Idioms:
     """Yield the idioms of a module. ``names``: see ``imported_names``."""
     yield from refused_overrides(tree, names)
     if framework == "cherrypy":
-        for statement in statements_of(tree, "newrelic"):
+        for statement in statements_of(tree, "newrelic.agent"):
             yield statement.lineno, source_of(statement), _MONITOR
     else:
         for one in tree.body:  # such as a function, in which a variable has one meaning
@@ -169,34 +170,45 @@ def _uncalled(name: str) -> Iterable[str]:
 # Ways to write that sessions are stored elsewhere than in memory.
 _STORED = re.compile(r"FileSession\b|sessions\.storage_type\W+file\b|sessions\.backend\b")
 _ANY_VALUE = "tools.sessions.serializer"
+# Makers of objects in the standard library that programs store.
+_MAKERS = words("Fraction Path PurePath SimpleNamespace ip_address ip_interface ip_network")
+_ENUMS = frozenset(words("enum.Enum enum.Flag enum.IntEnum enum.IntFlag enum.StrEnum"))
 
 
 def stored_objects(trees: Trees, files: Iterable[Path]) -> Iterator[tuple[Path, Idiom]]:
     """If a program's sessions aren't in memory, yield the assignments that put an object of one of
-    its classes into a session. ``files``: the files that may configure the sessions.
+    its classes into a session, or one of the standard library. ``files``: the files that may
+    configure the sessions.
     """
     text = "".join(file.read_text(errors="replace") for file in files)
     if _ANY_VALUE in text or not _STORED.search(text):
         return
     nodes = {file: [*ast.walk(tree)] for file, tree in trees.items()}
     classes = {one.name for one in chain(*nodes.values()) if isinstance(one, ast.ClassDef)}
+    enums = derived(trees.values(), _ENUMS)
     for file, tree in trees.items():
         names = imported_names(tree)
-        objects = {*classes}
+        objects = {*classes, *_MAKERS}
         for node in nodes[file]:
             match node:
-                case ast.Assign([ast.Name(variable)], ast.Call(maker)) if source_of(
-                    maker
-                ).rpartition(".")[2] in {*classes, "namedtuple"}:
+                case ast.Assign([ast.Name(variable)], value) if _is_object(
+                    value, {*classes, "namedtuple"}, enums
+                ):
                     objects.add(variable)
                 case ast.Assign([ast.Name(variable)], value) if dotted_name(value, names):
                     names[variable] = dotted_name(value, names)
         for node in nodes[file]:
             owner, stored = _stored(node)
             if dotted_name(owner, names) == "cherrypy.session" and any(
-                source_of(getattr(one, "func", one)).rpartition(".")[2] in objects for one in stored
+                _is_object(one, objects, enums) for one in stored
             ):
                 yield file, (node.lineno, source_of(node), _PLAIN)  # type: ignore[attr-defined]
+
+
+def _is_object(value: ast.AST, objects: Set[str], enums: Set[str]) -> bool:
+    """Return whether an expression is one of ``objects``, calls it, or is a member of an enum."""
+    owner, _, name = source_of(getattr(value, "func", value)).rpartition(".")
+    return name in objects or owner.rpartition(".")[2] in enums
 
 
 def _stored(node: ast.AST) -> tuple[ast.AST, Sequence[ast.AST]]:
