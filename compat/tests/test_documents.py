@@ -117,6 +117,14 @@ class MyApp(Server):
 """,
         lambda client: client.get("/").text == "<title>Welcome</title><h1>Hello</h1>",
     ),
+    "templates with other names": (
+        """
+class Web2(App):
+    async def index(self):
+        return await self._render_template("index.html", title="Hello", message="World")
+""",
+        lambda client: client.get("/").text == "<title>Hello</title><h1>World</h1>",
+    ),
     "streams": (
         """
 class MyApp(App):
@@ -142,6 +150,16 @@ class MyApp(App):
             [client.get("/").text[-8:] for _ in range(2)] == ["1 times.", "2 times."]
             and "session_id" in client.cookies
         ),
+    ),
+    "a counter of visits": (
+        """
+class RememberMe(App):
+    async def index(self):
+        visits = self.request.session.get("visits", 0)
+        self.request.session["visits"] = visits + 1
+        return f"Visit #{visits + 1}. Still here?"
+""",
+        lambda client: [client.get("/").text[:8] for _ in range(2)] == ["Visit #1", "Visit #2"],
     ),
     "sessions of the first versions": (
         """
@@ -292,12 +310,9 @@ def test_a_snippet_of_the_docs_runs(make_client: MakeClient, folder: Path, name:
     assert holds(make_client(app))
 
 
-@pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_the_docs_websocket_example_runs(connect: MakeClient, world: str) -> None:
-    program: dict[str, Any] = {"__name__": "program"}
-    source = """
-from micropie import App
-
+# The class, the path and what its handler sends for "pie", by snippet.
+WEBSOCKETS = {
+    """
 class Root(App):
 
     async def ws_echo(self, ws):
@@ -305,13 +320,27 @@ class Root(App):
         while True:
             msg = await ws.receive_text()
             await ws.send_text(f"Echo: {msg}")
+""": ("Root", "/echo", "Echo: pie"),
+    """
+class TalkToMe(App):
+    async def ws_chat(self, ws):
+        await ws.accept()
+        while True:
+            msg = await ws.receive_text()
+            await ws.send_text(f"You said: {msg}")
+""": ("TalkToMe", "/chat", "You said: pie"),
+}
 
-app = Root()
-"""
-    exec(source, program)
-    with connect(program["app"], world).websocket("/echo") as socket:
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+@pytest.mark.parametrize("source", WEBSOCKETS)
+def test_the_docs_websocket_examples_run(connect: MakeClient, world: str, source: str) -> None:
+    name, path, expected = WEBSOCKETS[source]
+    program: dict[str, Any] = {"__name__": "program"}
+    exec(IMPORTS + source, program)
+    with connect(program[name](), world).websocket(path) as socket:
         socket.send_text("pie")
-        assert socket.receive_text() == "Echo: pie"
+        assert socket.receive_text() == expected
 
 
 def test_the_docs_lifespan_example_runs(
