@@ -44,17 +44,21 @@ _TYPES = """
 .7z application/x-7z-compressed .apk application/vnd.android.package-archive
 .atom application/atom+xml .avif image/avif .bz2 application/x-bzip2
 .docx application/vnd.openxmlformats-officedocument.wordprocessingml.document .dwg image/x-dwg
-.epub application/epub+zip .flac audio/flac .geojson application/geo+json .gpx application/gpx+xml
-.gz application/gzip .heic image/heic .ico image/x-icon .ics text/calendar .js text/javascript
-.jsonld application/ld+json .kml application/vnd.google-earth.kml+xml .log text/plain
-.m4a audio/mp4 .m4v video/x-m4v .map application/json .md text/markdown .mjs text/javascript
-.mkv video/x-matroska .odp application/vnd.oasis.opendocument.presentation
+.eot application/vnd.ms-fontobject .epub application/epub+zip .flac audio/flac
+.geojson application/geo+json .glb model/gltf-binary .gltf model/gltf+json .gpx application/gpx+xml
+.gz application/gzip .heic image/heic .ico image/x-icon .ics text/calendar
+.jar application/java-archive .js text/javascript .jsonld application/ld+json .jxl image/jxl
+.kml application/vnd.google-earth.kml+xml .kmz application/vnd.google-earth.kmz .log text/plain
+.m4a audio/mp4 .m4v video/x-m4v .map application/json .md text/markdown .mid audio/midi
+.midi audio/midi .mjs text/javascript .mkv video/x-matroska .mpd application/dash+xml
+.odp application/vnd.oasis.opendocument.presentation
 .ods application/vnd.oasis.opendocument.spreadsheet .odt application/vnd.oasis.opendocument.text
-.ogg audio/ogg .ogv video/ogg .opus audio/ogg .otf font/otf
+.oga audio/ogg .ogg audio/ogg .ogv video/ogg .opus audio/ogg .otf font/otf
 .pptx application/vnd.openxmlformats-officedocument.presentationml.presentation
-.rss application/rss+xml .rtf application/rtf .tgz application/gzip .toml application/toml
-.ttf font/ttf .vcf text/vcard .vtt text/vtt .webmanifest application/manifest+json
-.webp image/webp .woff font/woff .woff2 font/woff2 .xhtml application/xhtml+xml
+.rar application/vnd.rar .rss application/rss+xml .rtf application/rtf .tgz application/gzip
+.toml application/toml .ttf font/ttf .vcf text/vcard .vtt text/vtt .weba audio/webm
+.webmanifest application/manifest+json .webp image/webp .wmv video/x-ms-wmv .woff font/woff
+.woff2 font/woff2 .xhtml application/xhtml+xml
 .xlsx application/vnd.openxmlformats-officedocument.spreadsheetml.sheet .xz application/x-xz
 .yaml application/yaml .yml application/yaml .zst application/zstd
 """
