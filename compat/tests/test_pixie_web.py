@@ -252,6 +252,9 @@ def test_the_request_has_the_attributes_of_pixie_web_s(client: TestClient) -> No
         seen.clear()
         client.post(f"/{kind}/a", data={"text": "<b> &"}, headers={"X-Token": "b"})
         assert seen[-2:] == ["text=%3Cb%3E+%26", {"text": "<b> &"}]
+        seen.clear()
+        client.post(f"/{kind}/a", json={"text": "<b>"}, headers={"X-Token": "b"})
+        assert seen[-2:] == ['{"text":"<b>"}', None]
 
 
 def in_front(function: Any) -> Any:

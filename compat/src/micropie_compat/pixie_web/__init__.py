@@ -143,7 +143,8 @@ class Request:
     @property
     def form(self) -> dict[str, Any] | None:
         """The first value of each field of a form, or None if the request has no form."""
-        return dict(_current.form) or None
+        fields = dict(_current.form)  # or the values of a JSON object
+        return fields if _current._exchange.body.form else None
 
     @property
     def params(self) -> dict[str, str]:
