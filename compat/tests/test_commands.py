@@ -92,7 +92,8 @@ def test_check_lists_the_lines_of_a_bottle_application_to_change(
 def test_check_reads_plugins_too(command: Run, tmp_path: Path) -> None:
     for name, source in {
         "shop.py": "import bottle_counting, bottle_old, bottle_pies.hidden, math, of_nobody, unrelated\n",
-        "bottle_counting.py": "import bottle_inner\nfrom bottle import DEBUG, depr\n",
+        "bottle_counting.py": "import bottle_inner\nfrom bottle import DEBUG, depr\n"
+        "import bottle\nif not bottle.counter:\n    bottle.counter = 1\n",
         "bottle_inner/__init__.py": "",
         "bottle_inner/plugin.py": "from bottle import request\n",
         "bottle_old.py": "import bottle\nprint 'hello'\n",

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from importlib.machinery import PathFinder
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,7 +97,9 @@ def findings(
         return
     for file in [file for file in trees if _is_original(file)]:
         del trees[file]  # skip the program's own copy of the framework
-    own = {name for tree in trees.values() for name in assigned_names(tree)}
+    plugins = dict(_plugins(framework, trees))
+    read = chain(trees.values(), plugins.values())
+    own = {name for tree in read for name in assigned_names(tree)}
     assigned = re.compile(rf"\b({framework}(?:\.\w+)+)\s*=(?!=)")
     own |= {name for one in unread for name in assigned.findall(one.file.read_text("latin-1"))}
     is_installed = any(_installs(tree, framework) for tree in trees.values())
@@ -118,7 +121,7 @@ def findings(
             yield Finding(file, line, "storage_type", CONFIG_KEYS["tools.sessions.servers"])
         stored = stored_objects(trees, [*trees, *configured])
         yield from sorted(Finding(file, *idiom) for file, idiom in stored)
-    for file, tree in _plugins(framework, trees):
+    for file, tree in plugins.items():
         if not is_installed:
             line = next((node.lineno for node in statements_of(tree, framework)), 1)
             advice = _INSTALL.format(framework)
@@ -233,7 +236,7 @@ def _in_module(
 ) -> Iterator[Finding]:
     """Yield the findings in a module.
 
-    ``own``: the names that the program itself assigns in the framework's modules.
+    ``own``: the names that the program and its plugins assign in the framework's modules.
     """
     names = imported_names(tree)
     seen: set[tuple[int, str]] = set()
