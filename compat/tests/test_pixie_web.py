@@ -323,7 +323,7 @@ def test_a_simpletemplate_escapes_values() -> None:
 
 
 def test_file_templates_are_cached_unless_told_otherwise(
-    make_client: MakeClient, tmp_path: Path
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "page.html").write_text("<h1>{title}</h1>")
     page = Template("page.html", str(tmp_path))
@@ -331,6 +331,16 @@ def test_file_templates_are_cached_unless_told_otherwise(
     assert page.render(title="a <b>") == "<h1>a &lt;b&gt;</h1>"
     (tmp_path / "page.html").write_text("<h2>{title}</h2>")
     assert (page.render(title="c"), fresh.render(title="c")) == ("<h1>c</h1>", "<h2>c</h2>")
+
+    (tmp_path / "whole.html").write_text("% include parts/inner.html\n{{title}}")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "inner.html").write_text("% if title:\n  % include end.html\n% end")
+    (tmp_path / "end.html").write_text("<hr>")
+    monkeypatch.setattr(pixie_web, "TEMPLATE_PATH", str(tmp_path))
+    assert Template(file="whole.html").render(title="d") == "<hr>\nd"
+    whole = Template(file="whole.html", path=str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError):
+        whole.render(title="d")
 
     app = App()
 
@@ -350,6 +360,9 @@ def test_file_templates_are_cached_unless_told_otherwise(
         ("{a} {b} {c}", "&lt; < &lt;"),
         (".a {{ color: red }} {a}", ".a { color: red } &lt;"),
         ("% if 0:\nno\n% elif a:\nyes\n% else:\nno\n% end\n% x = 1\n{{x}}", "yes\n1"),
+        ("% if 0:\nno\n% end\n% elif a:\nyes\n% end\n% else:\nno\n% end\nx", "yes\nx"),
+        ("% for n in (1, 2):\n% if n == 1: continue\n% end\n{{n}}\n% end", "2"),
+        ("% for n in (1, 2):\n% if n == 1: continue\n{{n}}\n% end", "2"),
         ("% try:\n% 1 / 0\n% except ZeroDivisionError:\nsafe\n% end", "safe"),
         ("<p>plain", "<p>plain"),
     ],
@@ -397,6 +410,7 @@ def test_a_pixie_web_server_is_an_application(client: TestClient) -> None:
 
 @pytest.mark.processes
 def test_outside_a_request_the_process_type_is_main() -> None:
+    assert RouteType["sync_nothread"] is RouteType.sync
     code = "from micropie_compat.pixie_web import proc_env; print(proc_env.proc_type)"
     done = ended(sys.executable, "-c", code, check=True)
     assert done.stdout == "main\n"

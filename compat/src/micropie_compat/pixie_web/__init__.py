@@ -34,6 +34,7 @@ from micropie_compat.results import Chunks, Values
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
+TEMPLATE_PATH = "templates"
 app = App()
 _pooled: list[Callable[..., Any]] = []  # handlers with RouteType.pool
 
@@ -43,6 +44,7 @@ class RouteType(Enum):
 
     sync = "loop"
     """On the main process's event loop, one request at a time: for handlers that are fast."""
+    sync_nothread = sync
     asnc = "async"
     """On the main process's event loop: for ``async def``."""
     sync_thread = "thread"

@@ -6,12 +6,13 @@
     % end
 
 A template with neither of these is in the format of pixie_web's first versions, with ``{name}`` for
-a value.
+a value. ``% include header.html`` inserts another file of the directory.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from micropie import escape
 
 _LINE = re.compile(r"^[ \t]*%", re.MULTILINE)
 _VALUE = re.compile(r"\{\{(!?)\s*(.+?)\s*\}\}")
+_INCLUDE = re.compile(r"^[ \t]*%[ \t]*include[ \t]+(\S+)[ \t]*$", re.MULTILINE)
+_OPENS = re.compile(r"(if|elif|for|while|try|except|else|finally|with|def|class)\b")
 _CONTINUES = re.compile(r"(elif|else|except|finally)\b")
 
 
@@ -54,12 +57,20 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def _included(text: str, folder: Path, read: Callable[[Path], str]) -> str:
+    """Return a template with the files in it, of lines such as ``% include header.html``."""
+    return _INCLUDE.sub(lambda one: _included(read(folder / one[1]), folder, read), text)
+
+
 @lru_cache(maxsize=256)
 def _compiled(text: str, name: str) -> Callable[..., str]:
     """Compile a template to a function that takes the values and returns the rendered template."""
     if not _LINE.search(text) and not (_VALUE.search(text) and not re.search(r"(?<!\{)\{\w", text)):
         return lambda values: text.format_map({key: _text_of(one) for key, one in values.items()})
     lines, depth = ["_lines = []"], 0
+    statements = re.findall(r"^[ \t]*%+[ \t]*(.*?)[ \t]*$", text, re.MULTILINE)
+    # pixie_web needs an end before "% else:", too. Other templates have one end for both.
+    is_closed = statements.count("end") == sum(map(bool, map(_OPENS.match, statements)))
     for line in text.split("\n"):
         statement = line.strip()
         if not statement.startswith("%"):
@@ -73,8 +84,10 @@ def _compiled(text: str, name: str) -> Callable[..., str]:
         if statement == "end":
             depth -= 1
             continue
-        lines.append(f"{'  ' * (depth - bool(_CONTINUES.match(statement)))}{statement}")
-        depth += statement.endswith(":") and not _CONTINUES.match(statement)
+        goes_on = not is_closed and _CONTINUES.match(statement) is not None
+        lines.append(f"{'  ' * (depth - goes_on)}{statement}")
+        opens = _OPENS.match(statement) if is_closed else statement.endswith(":")
+        depth += bool(opens) and not goes_on
     code = compile("\n".join(lines), f"<template {name}>", "exec")
 
     def render(values: dict[str, object]) -> str:
@@ -103,27 +116,30 @@ class Template:
     Values are escaped, except ``{{!value}}`` and a ``Literal``.
 
     ``template_str``: the template itself, or a file's name.
+    ``file``: a file in the directory ``path``, by default ``pixie_web.TEMPLATE_PATH``.
     ``cached``: whether a file is read only once. If False, it is read at each rendering.
     """
 
     def __init__(
         self,
         template_str: str | None = None,
-        path: str = ".",
+        path: str | None = None,
         cached: bool = True,
         *,
         name: str = "template",
         filename: str | None = None,
+        file: str | None = None,
     ) -> None:
         is_text = template_str is not None and any(one in template_str for one in "\n{<%")
         self._text = template_str if is_text else None
-        self._path = Path(path, filename or template_str or "")
+        default = sys.modules[__package__].TEMPLATE_PATH if file else "."
+        self._folder = Path(path or default)
+        self._path = self._folder / (file or filename or template_str or "")
         self._name = name if is_text else str(self._path)
         self._cached = cached
 
     def render(self, **values: object) -> str:
         """Return the template rendered with these values."""
-        text = self._text
-        if text is None:
-            text = _read(self._path) if self._cached else _read.__wrapped__(self._path)
-        return _compiled(text, self._name)(values)
+        read = _read if self._cached else _read.__wrapped__
+        text = read(self._path) if self._text is None else self._text
+        return _compiled(_included(text, self._folder, read), self._name)(values)
