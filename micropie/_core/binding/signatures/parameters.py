@@ -10,7 +10,7 @@ request itself. ``bound_parameter`` chooses the places at startup. Each request 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -384,21 +384,8 @@ def _made(
         )
 
         about = f"The {place}" if parameter.is_stated else f"Parameter {parameter.name!r}"
-        raise BindingError(
-            [
-                ParameterError(
-                    parameter.name,
-                    place,
-                    one.given,
-                    one.expected,
-                    one.path,
-                    f"{about} is invalid: {one.sentence}.",
-                    one.field,
-                    one.words,
-                )
-                for one in problems_of(error, maker, document, is_json)
-            ]
-        ) from None
+        found = problems_of(error, maker, document, is_json)
+        raise _errors_inside(parameter, place, f"{about} is invalid", found) from None
     converter = parameter.converter  # ``from_json`` may check the list's length
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
@@ -447,18 +434,8 @@ def _binding_error(
         )
 
         reason, hint = inside
-        return BindingError(
-            [
-                replace(
-                    one,
-                    parameter=parameter.name,
-                    source=place,
-                    sentence=f"{parameter.label}: {one.sentence}.",
-                    field=f"{parameter.key}{one.field}",
-                )
-                for one in problems_in_json(reason, hint, value)
-            ]
-        )
+        found = problems_in_json(reason, hint, value, parameter.key)
+        return _errors_inside(parameter, place, parameter.label, found)
     if is_custom:
         sentence = f"{parameter.label}: {words}"
     elif not sentence:
@@ -468,6 +445,27 @@ def _binding_error(
         sentence = f"{parameter.label} must be {expected}."
     return BindingError(
         [ParameterError(parameter.name, place, value, expected, (), sentence, parameter.key, words)]
+    )
+
+
+def _errors_inside(
+    parameter: BoundParameter, place: str, about: str, found: Iterable[ParameterError]
+) -> BindingError:
+    """Return the error for a value with errors inside it. ``about``: how their sentences begin."""
+    return BindingError(
+        [
+            ParameterError(
+                parameter.name,
+                place,
+                one.given,
+                one.expected,
+                one.path,
+                f"{about}: {one.sentence}.",
+                one.field,
+                one.words,
+            )
+            for one in found
+        ]
     )
 
 

@@ -103,13 +103,16 @@ def problems_of(
     return problems
 
 
-def problems_in_json(reason: ValueError, hint: Hint, value: object) -> Iterator[ParameterError]:
-    """Yield the errors inside the JSON text of a parameter, for which pydantic raised ``reason``.
+def problems_in_json(
+    reason: ValueError, hint: Hint, value: object, key: str
+) -> Iterator[ParameterError]:
+    """Yield the errors inside the JSON text of the field ``key``, for which pydantic raised
+    ``reason``.
 
-    The caller adds the parameter's name to each error, and the source.
+    The caller adds the parameter's name and the source to each error.
     """
     for one in _of_pydantic(reason, value, field_of(hint)):
-        yield replace(one, field=steps_of(one.path))
+        yield replace(one, field=f"{key}{steps_of(one.path)}")
 
 
 def _beyond_limit(
