@@ -69,6 +69,7 @@ from micropie import (
     run_in,
 )
 from micropie._core.binding import answers_of, result_filter
+from micropie._core.binding.signatures.results import EncodedResult
 from micropie._core.binding.structures.makers import SCALARS
 from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import check_result, has_chosen_hashes
@@ -560,7 +561,7 @@ def test_a_dict_of_exactly_the_annotated_classes_is_sent_unchanged() -> None:
     assert found is not None
     result = {"a": UserOut("ann"), "b": Bookmark(5)}
     assert found.has_only(found.exact, result)
-    assert [*found.bodies(dumps, {})] == [*found.classes, dict]
+    assert [*found.bodies(dumps, {})] == [*found.classes, dict, EncodedResult]
     others: list[Any] = [[], UserOut("ann"), {5: UserOut("ann")}, {"a": User("ann")}, {"a": 5}]
     for other in (*others, defaultdict(list, result)):
         assert not found.has_only(found.exact, other)

@@ -58,7 +58,6 @@ from micropie._core.binding.values.converters import (
     NO_OWN_TYPES,
     Converter,
     OwnTypes,
-    as_it_is,
     converter_for,
 )
 from micropie._core.on_demand import names_on_demand

@@ -287,7 +287,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
     else:
         result = route.call(*arguments)
     if route.is_filtered and (result is not None or exchange.answer.has_content):
-        result = yield from filtered(route, route.result_filter, result)
+        result = yield from filtered(route, route.result_filter, result, exchange)
         if route.write_item is not None:
             result = as_lines(request, route, result)
     return (

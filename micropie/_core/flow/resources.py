@@ -54,20 +54,24 @@ def with_resources(
 _WHOLE = (Response, EncodedAnswer, HTTPError, Redirect)
 
 
-def filtered(route: Route, result_filter: ResultFilter | None, result: object) -> Flow[object]:
+def filtered(
+    route: Route, result_filter: ResultFilter | None, result: object, exchange: Exchange | None
+) -> Flow[object]:
     """Return a handler's result with only the fields that its annotation allows. The annotation may
     declare a different type for each status.
 
-    Complete responses and streams are returned unchanged.
+    Complete responses and streams are returned unchanged. A result that no other code can change
+    before it is sent may be returned encoded. ``exchange``: None for a part of a result.
 
     Like the handler itself, the filter for a ``def`` handler runs in a thread, because reading an
     attribute of the result may query a database.
     """
     result = yield from awaited(result)
-    if result_filter is not None:
-        is_exact = result_filter.has_only(result_filter.exact, result)
-        if is_exact or isinstance(result, result_filter.others):
-            return result
+    if result_filter is not None and (
+        result_filter.has_only(result_filter.exact, result)
+        or isinstance(result, result_filter.others)
+    ):
+        return result
     if isinstance(result, _WHOLE) or stream_of(result):
         return result
     if isinstance(result, tuple) and states_status(result):
@@ -75,14 +79,19 @@ def filtered(route: Route, result_filter: ResultFilter | None, result: object) -
         own = route.filters_by_status.get(status, route.any_filter)
         return (
             status,
-            None if body is None else (yield from filtered(route, own, body)),
+            None if body is None else (yield from filtered(route, own, body, None)),
             *headers,
         )
     if result_filter is None:
         return result
+    is_sent = (
+        exchange is not None
+        and not (exchange.answer.has_response or exchange.resources)
+        and type(result) in route.config.bodies
+    )
     if isinstance(route.step_kind, Call) and not route.is_pooled:
-        return (yield CALL, result_filter.make, (result,))
-    return result_filter.make(result)
+        return (yield CALL, result_filter.make, (result, is_sent))
+    return result_filter.make(result, is_sent)
 
 
 def as_lines(request: Request, route: Route, result: object) -> object:

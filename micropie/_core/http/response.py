@@ -39,6 +39,7 @@ from micropie._core.errors import (
     pairs_of,
     takes,
 )
+from micropie._core.execution import current_exchange
 from micropie._core.http.addresses import normal_origin
 from micropie._core.http.escaping import html_body, is_html_type
 from micropie._core.http.headers import (
@@ -516,7 +517,10 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool, st
         return bytes(body), False, content_type
     if body is None and content_type != JSON:
         return b"", False, content_type
-    return dumps(body), True, content_type
+    # the handler's annotation may have a faster encoder for bodies of a class
+    bodies = getattr(getattr(current_exchange(), "config", None), "bodies", {})
+    encode_json, _ = bodies.get(type(body), (dumps, JSON))
+    return encode_json(body), True, content_type
 
 
 _STATED = pattern(r';[ \t]*charset[ \t]*=("[^"]*"|[^;]*)', re.IGNORECASE)

@@ -20,7 +20,6 @@ from micropie._core.binding import (
     ResultFilter,
     answer_parts,
     answers_of,
-    as_it_is,
     items_of,
     result_filter,
     sends_null,
@@ -91,8 +90,8 @@ def _writer(
     if not items:
         return None
     dumps, own = config.dumps, result_filter(function, items, own=config.own_types)
-    make = as_it_is if own is None else own.make_item
-    return lambda item: dumps(make(item)) + b"\n"
+    write = dumps if own is None else own.item_writer(dumps, config.own_types.encoders)
+    return lambda item: write(item) + b"\n"
 
 
 def _bodies(

@@ -47,7 +47,8 @@ class Messages:
             own,
         )
         self._convert: Any = self._parameter.places["json"][1]
-        self._filter = result_filter(function, united(sent), own=own)
+        own_filter = result_filter(function, united(sent), own=own)
+        self._write = dumps if own_filter is None else own_filter.item_writer(dumps, own.encoders)
 
     def read(self, content: str | bytes) -> Any:
         """Convert a received message, or check text or bytes, and return the value.
@@ -76,8 +77,7 @@ class Messages:
                 f"send() takes {kind.__name__}, as the socket's annotation declares, not "
                 f"{type(value).__name__}"
             )
-        made = value if self._filter is None else self._filter.make_item(value)
-        return dumps(made).decode()
+        return self._write(value).decode()
 
 
 _CALLS = {

@@ -25,8 +25,10 @@ from contextlib import suppress
 from functools import lru_cache
 from inspect import Parameter
 from itertools import chain
+from operator import attrgetter
 from types import NoneType
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -73,6 +75,9 @@ from micropie._core.errors import ResponseError, SetupError, annotations_of
 from micropie._core.execution.placement import AnyFunction, innermost
 from micropie._core.http import sent_as
 from micropie._core.http.json import Dumps, Encoders, isolated, msgspec
+
+if TYPE_CHECKING:
+    from micropie._core.binding.structures.writers import Writer
 
 
 def answers_of(function: AnyFunction, stated: object = None) -> tuple[object, ...]:
@@ -321,6 +326,7 @@ class ResultFilter:
             sentence = str(error).partition("\n")[0]
             raise SetupError(f"{name} can't return a {type_name(hint)}: {sentence}") from None
         self.shape = Shape(hint, not self.maker.is_pydantic)
+        self.writer: Writer | None = None
         if not self.maker.is_pydantic:
             with suppress(TypeError):  # msgspec can't read a type that such a filter can write
                 refuse_extras(kinds_in(hint), f"{name} can't return a {type_name(hint)}")
@@ -349,7 +355,8 @@ class ResultFilter:
         is_nest = not (self.classes or self.maker.is_pydantic)
         nests = (list, dict) if is_nest else (self.outer,) if self.outer else ()
         kept = [*(one for one in kinds if not issubclass(one, tuple)), *nests]
-        return dict.fromkeys(kept, Writer(self.maker, self.shape, dumps, own))
+        self.writer = Writer(self.maker, self.shape, dumps, own)
+        return {**dict.fromkeys(kept, self.writer), EncodedResult: attrgetter("body")}
 
     def has_only(self, classes: set[type], result: object) -> bool:
         """Return whether a result is an object of exactly one of ``classes`` or, with ``outer``, a
@@ -364,17 +371,28 @@ class ResultFilter:
         are_names = {str}.issuperset(map(type, result))
         return are_names and classes.issuperset(map(type, result.values()))
 
-    def make_item(self, item: object) -> object:
-        """Return an item of a stream with only the fields that the annotation declares."""
-        is_exact = self.has_only(self.exact, item) or isinstance(item, self.others)
-        return item if is_exact else self.make(item)
+    def item_writer(self, dumps: Dumps, own: Encoders) -> Dumps:
+        """Return the function that encodes an item of a stream, or a message of a WebSocket, with
+        only the fields that the annotation declares. ``dumps``, ``own``: as for ``bodies``.
+        """
+        encoders = self.bodies(dumps, own)
 
-    def make(self, result: object) -> object:
-        """Return a result with only the fields that the annotation declares.
+        def write(item: object) -> bytes:
+            is_exact = self.has_only(self.exact, item) or isinstance(item, self.others)
+            made = item if is_exact else self.make(item, is_sent=True)
+            return encoders.get(type(made), dumps)(made)
+
+        return write
+
+    def make(self, result: object, is_sent: bool = False) -> object:
+        """Return a result with only the fields that the annotation declares. If it ``is_sent``
+        before any other code can change it, encode it as well, because a check of all values inside
+        it precedes both.
 
         Raises ``ResponseError`` if the result doesn't match the annotation. The error's message
         contains the path to the invalid value.
         """
+        is_plain = False
         try:
             # If a result has only objects of ``classes``, msgspec would return it unchanged. So
             # don't call msgspec.
@@ -382,7 +400,7 @@ class ResultFilter:
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
             if is_of_msgspec:
-                self.shape.is_plain(made)
+                is_plain = self.shape.is_plain(made)
         except (ValueError, TypeError, ImportError, RecursionError) as error:
             from micropie._core.binding.structures.invalid import described
 
@@ -390,7 +408,16 @@ class ResultFilter:
                 f"{self.name} returned {type(result).__name__}, which does not match the "
                 f"annotation {type_name(self.maker.hint)}: {described(error)}"
             ) from None
+        if is_sent and is_made and is_plain and self.writer is not None:
+            return EncodedResult(self.writer(made, is_checked=True))
         return made
+
+
+class EncodedResult:
+    """A result that its filter has encoded as JSON."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
 
 
 def _check_readable(structures: Iterable[type], name: str) -> None:

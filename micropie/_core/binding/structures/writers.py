@@ -108,11 +108,13 @@ class Writer:
             return bool(get_args(kind))
         return owner in (*SCALARS, NoneType) or is_named_tuple(kind)
 
-    def __call__(self, value: object) -> bytes:
-        """Return a value encoded as JSON."""
+    def __call__(self, value: object, is_checked: bool = False) -> bytes:
+        """Return a value encoded as JSON. ``is_checked``: whether the shape says that the value is
+        plain.
+        """
         encode = self._encode
         try:
-            if encode is not None and self._shape.is_plain(value):
+            if encode is not None and (is_checked or self._shape.is_plain(value)):
                 return encode(value)
         except (TypeError, ValueError, AttributeError, RecursionError):
             pass  # explained by ``dumps``, if it can't encode the value either
