@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from itertools import chain, repeat
 from pathlib import PurePosixPath
@@ -32,6 +32,7 @@ from typing import (
     get_origin,
 )
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import msgspec
@@ -50,6 +51,7 @@ from micropie._core.binding.fields import (
     is_structure,
     kinds_in,
 )
+from micropie._core.binding.values.constraints import are_moderate, is_moderate
 from micropie._core.binding.values.shapes import Shape
 from micropie._core.errors import ResponseError
 from micropie._core.http.json import CodecError, Encoders, dumps_with
@@ -513,6 +515,81 @@ def test_a_null_in_an_untyped_value_takes_few_more_calls() -> None:
     dumps = dumps_with({})
     without, some = ({"items": [{"a": 1.5, "b": one}] * 1000} for one in ("", None))
     assert calls(dumps, some) < calls(dumps, without) + 20
+
+
+@dataclass
+class Pair:
+    left: Pair | None
+    right: Pair | None
+    ratio: float = 1.5
+
+
+def test_R78_objects_that_are_reached_in_many_ways_are_looked_at_once() -> None:
+    """Through thirty levels that each contain the next twice, there are a billion ways."""
+    shape, pair = Shape(Pair, is_strict=True), None
+    for _ in range(30):
+        pair = Pair(pair, pair)
+    assert shape.is_plain(pair)
+    last = Pair(None, None, float("nan"))
+    pair = last
+    for _ in range(30):
+        pair = Pair(pair, pair)
+    assert not shape.is_plain(pair)
+    last.left = last.right = pair
+    assert not shape.is_plain(pair)
+
+
+@given(
+    st.lists(st.decimals() | st.from_regex(r"-?\d{1,4}\.?\d{0,320}", fullmatch=True).map(Decimal))
+)
+def test_the_size_of_several_decimals_is_that_of_each(numbers: list[Decimal]) -> None:
+    assert are_moderate(numbers) == all(map(is_moderate, numbers))
+
+
+class Offset(tzinfo):
+    """An application's own time zone."""
+
+    def __init__(self, offset: timedelta | None) -> None:
+        self._offset = offset
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return self._offset
+
+    dst = tzname = utcoffset  # type: ignore[assignment]
+
+
+@dataclass
+class Late:
+    moment: datetime
+    hour: time
+    note: str | None = None
+
+
+ZONES = [
+    None,
+    UTC,
+    timezone(timedelta(hours=-5, minutes=-30)),
+    timezone(timedelta(hours=1, seconds=1)),
+    timezone(timedelta(microseconds=1)),
+    ZoneInfo("Europe/Amsterdam"),
+    Offset(None),
+    Offset(timedelta(hours=2)),
+    Offset(timedelta(minutes=19, seconds=32)),
+]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("year", [1, 1890, 2024])
+@pytest.mark.parametrize("module", ["orjson", "none"])
+def test_a_time_is_sent_in_iso_format(
+    monkeypatch: pytest.MonkeyPatch, zone: tzinfo | None, year: int, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, *(("orjson", None) if module == "none" else ("none", None)))
+    own = filter_of(Late)
+    assert own is not None
+    moment = datetime(year, 7, 2, 3, 4, 5, 6, zone)
+    sent = json.loads(own.item_writer(dumps_with({}), {})(Late(moment, moment.timetz())))
+    assert sent == {"moment": moment.isoformat(), "hour": moment.timetz().isoformat(), "note": None}
 
 
 @dataclass

@@ -79,6 +79,20 @@ def msgspec() -> ModuleType:
     return msgspec
 
 
+def orjson() -> ModuleType | None:
+    """Import and return orjson, or return None if it is missing or too old.
+
+    It is imported when JSON is first used, because importing it, and uuid with it, takes 10% of a
+    small application's startup time.
+    """
+    try:
+        import orjson
+    except ImportError:
+        return None
+    version = re.findall(r"\d+", orjson.__version__)[:3]
+    return orjson if tuple(map(int, version)) >= OLDEST_ORJSON else None
+
+
 def encoder_of(kind: type, own: Encoders) -> Encoder | None:
     """Return the application's encoder for a class or for its nearest base class, or None if there
     is no such encoder.
@@ -147,17 +161,7 @@ class Codec:
 
     @cached_property
     def _module(self) -> ModuleType | None:
-        """The module orjson, or None if it is missing or too old.
-
-        It is imported when JSON is first used, because importing it, and uuid with it, takes 10% of
-        a small application's startup time.
-        """
-        try:
-            import orjson
-        except ImportError:
-            return None
-        version = re.findall(r"\d+", orjson.__version__)[:3]
-        return orjson if tuple(map(int, version)) >= OLDEST_ORJSON else None
+        return orjson()
 
     def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
         """Return the value of the JSON text ``data``. Raises ``ValueError`` if it is invalid."""

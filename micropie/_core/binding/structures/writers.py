@@ -33,7 +33,7 @@ from micropie._core.binding.fields import (
 from micropie._core.binding.structures.makers import SCALARS, ByPydantic, Maker
 from micropie._core.binding.values.adapters import SCHEMAS, schemas_in
 from micropie._core.binding.values.shapes import FORMS, Shape
-from micropie._core.http.json import Dumps, Encoders, encoder_of, msgspec
+from micropie._core.http.json import Dumps, Encoders, encoder_of, msgspec, orjson
 
 _LATE = {datetime, time}  # msgspec writes "Z" for UTC
 _KNOWN = (list, tuple, set, frozenset, dict, *SCALARS, NoneType, Enum)
@@ -74,12 +74,11 @@ class Writer:
         )
         if is_taken or not all(map(self._is_alike, kinds)):
             return None
-        is_late, dump = _LATE.intersection(map(owner_of, kinds)), library.to_builtins
-        encode: Dumps = (
-            (lambda value: self._dumps(dump(value, builtin_types=_LATE)))
-            if is_late
-            else library.json.Encoder().encode
-        )
+        encode: Dumps = library.json.Encoder().encode
+        if _LATE.intersection(map(owner_of, kinds)):
+            dump, module = library.to_builtins, orjson()
+            write = self._dumps if module is None else module.dumps
+            encode = lambda value: write(dump(value, builtin_types=_LATE))  # noqa: E731
         if ordered is Any:
             return encode
         return lambda value: encode(library.convert(value, ordered, from_attributes=True))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Sized
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Sized
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin
 
@@ -394,3 +394,14 @@ def is_moderate(number: Decimal) -> bool:
         and exponent >= -MAX_EXPONENT
         and number.adjusted() <= MAX_EXPONENT
     )
+
+
+def are_moderate(numbers: Sequence[Decimal]) -> bool:
+    """Return whether all of several numbers are moderate."""
+    # nearly all are as text, which says so in a tenth of the time
+    texts = [*map(str, numbers)]
+    is_short = max(map(len, texts), default=0) < MAX_EXPONENT
+    return (is_short and _DIGITS.issuperset("".join(texts))) or all(map(is_moderate, numbers))
+
+
+_DIGITS = frozenset("-.0123456789")  # of a number without an exponent

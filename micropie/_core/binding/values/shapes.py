@@ -12,6 +12,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from itertools import chain
@@ -19,6 +20,7 @@ from math import isfinite
 from operator import attrgetter, itemgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from uuid import UUID
 
 from micropie._core.binding.annotations import UNREADABLE, Hint, bare, is_enum, owner_of, united
 from micropie._core.binding.fields import (
@@ -32,26 +34,40 @@ from micropie._core.binding.fields import (
     kinds_in,
     written_kinds,
 )
-from micropie._core.binding.values.constraints import is_moderate
+from micropie._core.binding.values.constraints import are_moderate
 
 _Check = Callable[[Sequence[Any]], bool]
-_Waiting = list[tuple["Shape", Sequence[object]]]
+_Level = dict["Shape", Sequence[object]]
 
 # Attributes of these types are not visited.
 _ATOMS = {str, int, bool, NoneType}
+_PYDANTICS = {date, datetime, UUID}  # nor are those in pydantic models
 _CONTAINERS = {list, tuple, set, frozenset, dict}
-_NUMBERS: Mapping[type, _Check] = {
+_MINUTE = timedelta(minutes=1)
+
+
+def _in_minutes(values: Sequence[datetime]) -> bool:
+    """Return whether all offsets from UTC are whole minutes, because orjson rounds all others."""
+    offsets = (one.utcoffset() for one in values if one.tzinfo not in (None, UTC))
+    return not any(one % _MINUTE for one in offsets if one is not None)
+
+
+_CHECKS: Mapping[type, _Check] = {
     # a finite sum has only finite parts, and takes a third of the time
     float: lambda values: isfinite(sum(values)) or all(map(isfinite, values)),
-    Decimal: lambda values: all(map(is_moderate, values)),
+    Decimal: are_moderate,
+    datetime: _in_minutes,
 }
 _ALWAYS: Sequence[_Check] = (lambda _: False, lambda _: True)
 FORMS = (Annotated, Union, UnionType, Literal)
 
 
-# The most levels of a recursive type. Each object counts twice, because ``X | None`` and ``X`` have
-# two shapes.
+# The most levels of values in values. JSON has fewer.
 _MOST_LEVELS = 400
+
+# How many values of recursive types may be looked at before those that were seen are left out,
+# which takes twice as long as to look at them.
+_MOST_REPEATED = 10_000
 
 
 class Shape:
@@ -72,7 +88,7 @@ class Shape:
         one_by_one = (kind for kind in kinds if len(united(kind)) == 1)
         self._types = [_Type(kind, self) for kind in one_by_one if kind is not NoneType]
         inside = written_kinds(hint) if is_strict else ()
-        self._options: dict[type, Sequence[_Option]] = {}
+        self._options = _Options(self._options_for)
         self._structures = [one.__name__ for one in inside if has_fields(one)]
         self._known.append(self)  # last, because other threads use it from now on
 
@@ -93,7 +109,9 @@ class Shape:
             return self.is_strict or self._known[0] is self
         if origin in FORMS or is_enum(kind) or isinstance(kind, NewType) or kind in (None, ...):
             return False
-        return (origin or kind) not in ({*_ATOMS, bytes} if origin is None else _CONTAINERS)
+        if origin is not None:
+            return origin not in _CONTAINERS
+        return kind not in {*_ATOMS, bytes} and (self.is_strict or kind not in _PYDANTICS)
 
     def is_plain(self, value: object) -> bool:
         """Return whether a value and everything inside it have exactly the declared classes, and
@@ -102,40 +120,45 @@ class Shape:
 
         Raises ``TypeError`` if ``is_strict`` and an object may have more fields than declared.
         """
-        waiting: _Waiting = [(self, [value])]
+        level: _Level = {self: [value]}
         seen: dict[Shape, dict[int, object]] = {}  # because an object may contain itself
-        is_plain, levels_left = True, _MOST_LEVELS
-        for shape, values in waiting:
-            if shape in seen:
-                levels_left -= 1
-                if levels_left == 0:
-                    return False
-                fresh = dict(zip(map(id, values), values, strict=True))
-                new = fresh.keys() - seen[shape]
-                values = [fresh[one] for one in new]
-                seen[shape] |= fresh
-            else:
-                seen[shape] = {}
-            is_plain = shape._check(values, waiting) and is_plain
-        return is_plain
+        is_plain, repeated = True, 0
+        for _ in range(_MOST_LEVELS):
+            inside: _Level = {}
+            for shape, values in level.items():
+                if shape not in seen:
+                    seen[shape] = {}
+                elif (repeated := repeated + len(values)) > _MOST_REPEATED:
+                    fresh = dict(zip(map(id, values), values, strict=True))
+                    values = [fresh[one] for one in fresh.keys() - seen[shape]]
+                    seen[shape] |= fresh
+                if not shape._check(values, inside):
+                    is_plain = False
+            if not inside:
+                return is_plain
+            level = inside
+        return False
 
-    def _check(self, values: Sequence[object], waiting: _Waiting) -> bool:
-        """Check values of this annotation, and append what is inside them to ``waiting``."""
+    def _check(self, values: Sequence[object], inside: _Level) -> bool:
+        """Check values of this annotation, and add what is inside them to ``inside``."""
         is_plain, kinds = True, {*map(type, values)}
         for kind in kinds:
             if kind in _ATOMS:
                 continue
             rest = values if len(kinds) == 1 else [one for one in values if type(one) is kind]
-            if kind not in self._options:
-                self._options[kind] = self._options_for(kind)
             for names, check, parts in self._options[kind]:
                 taken: Sequence[Any] = rest
                 rest = ()
                 if names is not None:
                     rest = [one for one in taken if not names >= one.keys()]
                     taken = [one for one in taken if names >= one.keys()] if rest else taken
-                is_plain = is_plain and check(taken)
-                waiting += [(shape, collect(taken)) for collect, shape in parts]
+                if not check(taken):
+                    is_plain = False
+                for collect, shape in parts:
+                    if shape in inside:
+                        inside[shape] = [*inside[shape], *collect(taken)]
+                    else:
+                        inside[shape] = collect(taken)
             if rest:
                 is_plain = False
                 if self._structures and not issubclass(kind, str | int | float):
@@ -238,11 +261,22 @@ class _Type:
         may_contain = issubclass(kind, Mapping | list | tuple | Set | float | Decimal)
         is_foreign = not (self._shape.is_strict or may_contain or is_structure(kind))
         is_closed = is_exact or is_enum(owner) or is_foreign
-        return None, _NUMBERS.get(kind, _ALWAYS[is_closed]) if is_exact else _ALWAYS[is_closed], ()
+        return None, _CHECKS.get(kind, _ALWAYS[is_closed]) if is_exact else _ALWAYS[is_closed], ()
 
     def _parts(self, collector: Callable[[Any], _Collect], hints: Mapping[Any, Hint]) -> _Parts:
         shapes = ((collector(name), self._shape.of(hint)) for name, hint in hints.items())
         return [(collect, shape) for collect, shape in shapes if shape is not None]
+
+
+class _Options(dict[type, "Sequence[_Option]"]):
+    """The options for each class of values, which ``find`` returns."""
+
+    def __init__(self, find: Callable[[type], Sequence[_Option]]) -> None:
+        self._find = find
+
+    def __missing__(self, kind: type) -> Sequence[_Option]:
+        self[kind] = found = self._find(kind)
+        return found
 
 
 _Collect = Callable[[Sequence[Any]], Sequence[object]]
