@@ -750,3 +750,26 @@ def test_an_exponent_too_large_for_a_decimal_is_refused() -> None:
 def test_a_short_number_becomes_the_same_float_in_each_document() -> None:
     long = "0.1234567890123456789"
     assert codec.exact(f"[1.5, {long}]".encode()) == [1.5, Decimal(long)]
+
+
+NUMBERS = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,4})?", fullmatch=True
+)
+
+
+@given(st.lists(NUMBERS, min_size=1), st.sampled_from([",", ", ", " ,", "\n,\t"]))
+def test_no_number_loses_a_digit(numbers: list[str], comma: str) -> None:
+    text = f"[{comma.join(numbers)}]"
+    try:
+        found = codec.loads(text)
+    except ValueError:  # too large for a float
+        return
+    found = codec.exact(text.encode()) or found
+    exact = [one if isinstance(one, Decimal) else Decimal(repr(one)) for one in found]
+    assert exact == [*map(Decimal, numbers)]
+
+
+@given(st.lists(st.uuids(), min_size=100))
+def test_uuids_are_not_taken_for_numbers_with_many_digits(ids: list[UUID]) -> None:
+    """Reading such a document again, in Python, takes twenty times as long."""
+    assert codec.exact(codec.dumps([{"id": one, "price": 12.5} for one in ids])) is None

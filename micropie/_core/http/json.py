@@ -171,9 +171,12 @@ class Codec:
             # orjson makes a float from an integer beyond 64 bits. Such a number has at least 19
             # digits. To find 19 digits in a row, first look at every fourth byte only, which is a
             # quarter of the work: 4 of these bytes in a row must be digits.
-            has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0
             module = self._module
-            if module is None or (has_digits and _LONG_NUMBER.search(data)):
+            if module is None or (
+                data[3::4].translate(_MARKS).find(b"0000") >= 0
+                and data.translate(_MARKS).find(b"0" * 19) >= 0
+                and _LONG_NUMBER.search(data)
+            ):
                 text = data.decode()
                 value = _DECODER.decode(text)
                 if "\\u" in text:
@@ -583,7 +586,15 @@ _COLLECTIONS: _Conversions = (
 
 _TOO_DEEP = "The JSON is not valid: it is nested too deeply."
 _BOM = b"\xef\xbb\xbf"
-_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+# "0" for each digit or point, "," for what may follow a number, "e" and "-" for what precedes a
+# negative exponent. Searches in such a text take a tenth of those with a regular expression.
+_KINDS = {
+    **dict.fromkeys(b"0123456789.", b"0"),
+    **dict.fromkeys(b"eE", b"e"),
+    **dict.fromkeys(b"-", b"-"),
+    **dict.fromkeys(b",]} \t\n\r", b","),
+}
+_MARKS = b"".join(_KINDS.get(byte, b"x") for byte in range(256))
 _LONG_NUMBER = pattern(rb"-[0-9]{19}|[0-9]{20}")
 
 
@@ -600,10 +611,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
 
-# If a JSON text doesn't match this, floats represent all its numbers exactly: each has up to 15
-# digits and is not close to zero.
-_INEXACT = pattern(rb"[0-9.]{16}|[eE]-[0-9]{3}")
-
 
 def exact(data: bytes) -> Json:
     """Return the value of a JSON text that ``loads`` has accepted, with a Decimal for each number
@@ -613,8 +620,14 @@ def exact(data: bytes) -> Json:
     Raises ``ValueError`` if the text is nested too deeply, and for a number that is so close to
     zero that even a Decimal can't represent it.
     """
+    # Floats represent all numbers exactly if each has up to 15 digits and is not close to zero.
+    marks = data.translate(_MARKS)
+    if marks.find(b"0" * 16) < 0 and not any(
+        one.lstrip(b"0")[:1] == b"," for one in (marks + b",").split(b"e-000")[1:]
+    ):
+        return None
     try:
-        return _exact_decoder().decode(data.decode("utf-8-sig")) if _INEXACT.search(data) else None
+        return _exact_decoder().decode(data.decode("utf-8-sig"))
     except RecursionError:  # orjson, which ``loads`` may have used, accepts deeper nesting
         raise ValueError(_TOO_DEEP) from None
 

@@ -351,6 +351,9 @@ _BUILT_IN: dict[object, Converter] = {
     ),
 }
 
+# The type of the JSON values that a ``from_json`` leaves unchanged.
+_UNCHANGED: Mapping[object, object] = {one.from_json: kind for kind, one in _BUILT_IN.items()}
+
 # A wildcard such as <id:int> has already converted its value to a number. A parameter whose
 # ``from_text`` is in ``NUMBERS`` takes the number unchanged.
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
@@ -812,6 +815,7 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
         )
     item = converter_for(first, own)
     from_text = _from_one_text(item)
+    unchanged = {_UNCHANGED.get(item.from_json)}
     is_hashed = kind in (set, frozenset)
     make = _hashed(kind) if is_hashed else kind
 
@@ -819,7 +823,9 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
         elements = _elements_of(value)
         if is_hashed:
             check_count(elements)  # first, because a decoder of the application may take long
-        return make([item.from_json(element) for element in elements])
+        if not unchanged.issuperset(map(type, elements)):
+            elements = [*map(item.from_json, elements)]
+        return make(elements)
 
     most = f" of at most {MAX_HASHED} values" if is_hashed else ""
     return Converter(
