@@ -37,7 +37,7 @@ from micropie._core.binding.fields import (
 from micropie._core.binding.values.constraints import are_moderate
 
 _Check = Callable[[Sequence[Any]], bool]
-_Level = dict["Shape", Sequence[object]]
+_Level = dict["Shape", list[object]]
 
 # Attributes of these types are not visited.
 _ATOMS = {str, int, bool, NoneType}
@@ -156,7 +156,7 @@ class Shape:
                     is_plain = False
                 for collect, shape in parts:
                     if shape in inside:
-                        inside[shape] = [*inside[shape], *collect(taken)]
+                        inside[shape] += collect(taken)
                     else:
                         inside[shape] = collect(taken)
             if rest:
@@ -279,7 +279,7 @@ class _Options(dict[type, "Sequence[_Option]"]):
         return found
 
 
-_Collect = Callable[[Sequence[Any]], Sequence[object]]
+_Collect = Callable[[Sequence[Any]], list[object]]  # makes a new list
 _Parts = Sequence[tuple[_Collect, Shape]]
 _Option = tuple[Set[str] | None, _Check, _Parts]
 
