@@ -10,7 +10,7 @@ import math
 import sys
 import typing
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from datetime import date
 from decimal import Decimal
@@ -56,6 +56,7 @@ from micropie import (
     reads_body,
     route,
 )
+from micropie._core.binding.annotations import remembered
 from micropie._core.binding.fields import kinds_in, layers_of, written_kinds
 from micropie._core.binding.structures.invalid import problems_of
 from micropie._core.binding.structures.makers import maker_for
@@ -1589,7 +1590,7 @@ def test_defaults_are_read_once_for_many_items(monkeypatch: pytest.MonkeyPatch, 
     """Each item has a default that no client may send."""
     maker, reads = maker_for(list[kind]), list[object]()
 
-    def read(hint: object) -> list[object]:
+    def read(hint: object) -> Sequence[object]:
         reads.append(hint)
         return kinds_in(hint)
 
@@ -1736,7 +1737,7 @@ def test_unions_of_many_structures_are_read_once(monkeypatch: pytest.MonkeyPatch
     """Each structure contains all others. To walk through them for each field takes minutes."""
     reads = list[object]()
 
-    def read(hint: object) -> list[object]:
+    def read(hint: object) -> Sequence[object]:
         reads.append(hint)
         return written_kinds(hint)
 
@@ -1892,7 +1893,24 @@ def test_a_recursive_type_is_read_once() -> None:
     new_type: Any = typing.NewType
     own = new_type("own", int)
     own.__supertype__ = around = GenericAlias(list, own)
-    assert kinds_in(own) == [own, around]
+    assert kinds_in(own) == (own, around)
+
+
+def test_what_is_known_of_annotations_is_limited() -> None:
+    asked: list[object] = []
+
+    @remembered
+    def ask(hint: object, number: int = 0) -> object:
+        asked.append(hint)
+        return hint, number
+
+    hints = [Annotated[int, [number]] for number in range(1001)]
+    for hint in hints:
+        assert ask(hint) == ask(hint) == (hint, 0)
+        assert ask(hint, 1) == (hint, 1)
+    assert asked == [one for one in hints for _ in range(2)]
+    ask(hints[0])
+    assert asked[-1] == hints[0]
 
 
 class AnyNumber(enum.IntFlag):

@@ -8,6 +8,7 @@ import operator
 import re
 import types
 from collections.abc import (
+    Callable,
     Collection,
     Mapping,
     MutableMapping,
@@ -16,13 +17,17 @@ from collections.abc import (
     Sequence,
     Set,
 )
+from functools import wraps
 from typing import (
     Annotated,
     Any,
+    Concatenate,
     Literal,
     NewType,
+    ParamSpec,
     TypeAlias,
     TypeGuard,
+    TypeVar,
     Union,
     get_args,
     get_origin,
@@ -132,9 +137,35 @@ def unreadable(owner: AnyFunction, error: Exception, what: str = "an annotation"
     )
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+_MOST_REMEMBERED = 1000
+
+
+def remembered(
+    function: Callable[Concatenate[Hint, P], T],
+) -> Callable[Concatenate[Hint, P], T]:
+    """Keep the results of a function of an annotation, which each handler with this annotation asks
+    for several times. By id, because metadata may not be hashable.
+    """
+    known: dict[tuple[object, ...], tuple[Hint, T]] = {}
+
+    @wraps(function)
+    def ask(hint: Hint, /, *others: P.args, **named: P.kwargs) -> T:
+        key = (id(hint), *others, *named.values())
+        found = known.get(key)
+        if found is None:
+            if len(known) == _MOST_REMEMBERED:
+                known.clear()
+            found = known[key] = hint, function(hint, *others, **named)
+        return found[1]
+
+    return ask
+
+
 def owner_of(hint: Hint) -> Any:
     """Return the class or the form behind an annotation: ``list`` for ``list[int]``."""
-    return get_origin(hint) or hint
+    return hint if type(hint) is type else get_origin(hint) or hint
 
 
 def metadata_of(hint: Hint) -> tuple[Any, ...]:
@@ -156,8 +187,10 @@ def bare(hint: Hint) -> tuple[Hint, bool]:
 def without_none(hint: Hint) -> tuple[Hint, bool]:
     """Return (X, True) for ``X | None``. Return (annotation, False) for any other annotation."""
     members = united(hint)
+    if types.NoneType not in members:
+        return hint, False
     others = tuple(one for one in members if one is not types.NoneType)
-    if 0 < len(others) < len(members):
+    if others:
         return Union[others], True  # noqa: UP007 - ``others`` may have only one type
     return hint, False
 
@@ -166,7 +199,8 @@ def united(hint: Hint) -> tuple[object, ...]:
     """Return the members of a union. For any other annotation, return a tuple with only the
     annotation.
     """
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    is_union = type(hint) is not type and get_origin(hint) in (Union, types.UnionType)
+    return get_args(hint) if is_union else (hint,)
 
 
 def is_unset(item: object) -> bool:

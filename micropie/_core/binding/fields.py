@@ -40,6 +40,7 @@ from micropie._core.binding.annotations import (
     element_types,
     metadata_of,
     owner_of,
+    remembered,
     takes_json_text,
     type_name,
     united,
@@ -129,7 +130,7 @@ def is_structure(annotation: object) -> TypeGuard[type]:
 
     If ``Page`` is a generic structure, ``Page[User]`` is a structure as well.
     """
-    kind = get_origin(annotation) or annotation
+    kind = owner_of(annotation)
     return isinstance(kind, type) and (
         dataclasses.is_dataclass(kind)
         or is_typed_dict(kind)
@@ -203,6 +204,7 @@ def chosen(
     return None, {}
 
 
+@remembered
 def structures_of(
     annotation: Hint, is_wanted: Callable[[object], TypeGuard[type]] = is_structure
 ) -> tuple[type, ...]:
@@ -534,7 +536,8 @@ def _elements_with(kind: type) -> tuple[Sequence[Field], Field] | None:
     return [field_of(hint, required=is_needed) for hint, is_needed in first], field_of(found[1])
 
 
-def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
+@remembered
+def kinds_in(annotation: object, are_fields_in: bool = True) -> Sequence[object]:
     """Return an annotation and all types inside it, including those of the fields of structures and
     named tuples. For ``set[int]``, these are ``set[int]`` and ``int``.
     """
@@ -557,9 +560,9 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
         if isinstance(kind, TypeVar):  # msgspec and pydantic use these types of a free variable
             given = (kind.__bound__, *kind.__constraints__, getattr(kind, "__default__", None))
             waiting.extend(map(without_aliases, given))
-    return [*kinds.values()]
+    return (*kinds.values(),)
 
 
-def written_kinds(annotation: object) -> list[object]:
+def written_kinds(annotation: object) -> Sequence[object]:
     """Return an annotation and the types that are written in it, without those of fields."""
-    return kinds_in(annotation, are_fields_in=False)
+    return kinds_in(annotation, False)

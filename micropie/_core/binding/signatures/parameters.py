@@ -604,7 +604,7 @@ def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParam
     """Return ``bound`` or, if the parameter's type contains a Decimal, a copy that gets the numbers
     in JSON with all their digits.
     """
-    kinds = kinds_in(annotation)
+    kinds = [*kinds_in(annotation)]
     for kind in kinds:
         if isinstance(kind, type) and kind in own.decoders:
             kinds += kinds_in(own.taken_by(kind))

@@ -120,7 +120,7 @@ class Maker(Library):
         self.json_fields = [name for name, one in names if is_one and one.kind not in texts]
         # Check floats only for pydantic, because it accepts the string "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
-        check_fields(kinds, self.is_pydantic, structure_name(self.hint))
+        check_fields(self.hint, self.is_pydantic, structure_name(self.hint))
 
     @cached_property
     def _kinds(self) -> Sequence[object]:
@@ -499,7 +499,7 @@ def library_for(hint: Hint, is_for_results: bool = True) -> type[ByPydantic | By
     """
     if all(map(is_pydantic, structures_of(hint, holds_structures))):
         return ByPydantic
-    kinds: list[object] = []
+    kinds: Sequence[object] = ()
     if "pydantic" in sys.modules:
         # Reading the fields fails for a type that msgspec can't create.
         with suppress(ImportError, TypeError):

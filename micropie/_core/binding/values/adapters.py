@@ -200,7 +200,7 @@ class Adapter:
         self._annotation = annotation
         pydantic = sys.modules["pydantic"]
         kinds = kinds_in(annotation)
-        check_fields(kinds, True, self.name)
+        check_fields(annotation, True, self.name)
         try:
             self._adapter = isolated(pydantic.TypeAdapter, annotation)
         except (ImportError, NameError, TypeError, pydantic.PydanticUserError) as error:

@@ -24,6 +24,7 @@ from micropie._core.binding.annotations import (
     is_of_pydantic,
     metadata_of,
     owner_of,
+    remembered,
     takes_json_text,
 )
 from micropie._core.binding.fields import (
@@ -58,15 +59,15 @@ _MOST_STORED, _STEP, _FREE_PATH = 50_000_000, 32, 300
 # -- checks of a structure's class, at startup -----------------------------------------------------
 
 
-def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
+@remembered
+def check_fields(hint: Hint, is_pydantic: bool, name: str) -> None:
     """Raise ``SetupError`` for a field that a body must not set, and for a constraint that would be
     ignored when msgspec or pydantic creates the structure.
 
-    - ``kinds``: all types in the structure.
     - ``is_pydantic``: True if pydantic creates the structure, False if msgspec does.
     - ``name``: the name of the structure.
     """
-    about = f"it is a {name}"
+    kinds, about = kinds_in(hint), f"it is a {name}"
     origins = [*map(owner_of, kinds)]
     for kind, reason in _refused_types().items():
         if kind in origins:
