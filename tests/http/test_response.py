@@ -286,6 +286,14 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         r"headers must be a dict or \(name, value\) pairs, not 5",
     ),
     "headers as names": (lambda: (200, "x", ["X-One"]), "headers must be a dict or"),
+    "a name among headers": (
+        lambda: (200, "x", [("X-One", "1"), "X-Two"]),
+        "headers must be a dict or",
+    ),
+    "a number among headers": (
+        lambda: (200, "x", [("X-One", "1"), ("X-Two", 2)]),
+        "header 'x-two' must be a str, not 2",
+    ),
     "a value that JSON has not": (lambda: {"a": object()}, "object"),
     "a status as text": (
         lambda: HTTPError("404"),  # type: ignore[arg-type]

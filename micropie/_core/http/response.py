@@ -22,10 +22,11 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from numbers import Number
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, Unpack
+from typing import Any, NamedTuple, NoReturn, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
 from micropie._core.errors import (
@@ -71,6 +72,9 @@ NO_OTHER_HEADERS = KnownHead((NOSNIFF,))
 # spaces and tabs (section 5.5).
 TOKEN = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\t\x20-\x7e\x80-\xff]*")
+
+# Methods of str, which raise TypeError for any other value.
+_is_ascii, _is_printable, _strip = str.isascii, str.isprintable, str.strip
 
 # These headers describe the connection, so only the server may set them (RFC 9110, section 7.6.1;
 # PEP 3333 forbids applications to set them).
@@ -574,12 +578,12 @@ def checked_headers(
     try:
         for name, value in pairs:
             key = _USUAL_KEYS[name]
-            if key and value.__class__ is str and value.isascii() and value.isprintable():
-                headers.append((key, value.strip()))  # most headers: nothing else to check
+            if key and _is_ascii(value) and _is_printable(value):
+                headers.append((key, _strip(value)))  # most headers: nothing else to check
                 continue
             key = _KEYS[name]
             text = check_value(key, value, is_given)
-            if key == "location":
+            if key == "location" or key not in _SPECIAL:
                 headers.append((key, text))
             elif key == "content-type":
                 content_type = text
@@ -593,15 +597,21 @@ def checked_headers(
                 length = int(text) if text.isascii() and text.isdigit() else None
             elif key == NOSNIFF[0]:
                 headers = [*(one for one in headers if one is not NOSNIFF), (key, text)]
-            elif key in _HOP_BY_HOP:
-                warn_once(name)
             else:
-                headers.append((key, text))
+                warn_once(name)
     except (TypeError, ValueError):
-        raise ResponseError(
-            f"headers must be a dict or (name, value) pairs, not {pairs!r}"
-        ) from None
-    return headers, content_type, length
+        pass
+    else:
+        return headers, content_type, length
+    _refuse(pairs)
+
+
+def _refuse(pairs: Pairs) -> NoReturn:
+    """Raise the error for headers of which one has a value that is no str, or is no pair."""
+    with suppress(TypeError, ValueError):
+        for name, value in pairs:
+            check_value(_KEYS[name], value, True)
+    raise ResponseError(f"headers must be a dict or (name, value) pairs, not {pairs!r}")
 
 
 @lru_cache(maxsize=64)  # limited, because an application may use any number of names
@@ -636,7 +646,7 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
         )
     # Spaces around a value are not part of it (RFC 9110, section 5.5), and servers refuse a
     # response that has them.
-    value = str.strip(value, " \t")  # a plain str also for a subclass, which servers refuse
+    value = _strip(value, " \t")  # a plain str also for a subclass, which servers refuse
     if name == "location" and not is_given:
         if _URL.fullmatch(value):
             return value

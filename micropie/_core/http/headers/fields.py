@@ -309,8 +309,9 @@ class MutableHeaders(MutableMapping[str, str]):
 
     def __setitem__(self, name: str, value: str) -> None:
         pairs = self.pairs
-        for pair in pairs:
-            if pair[0].lower() == name.lower():
+        wanted = name.lower() if pairs else ""
+        for key, _ in pairs:
+            if key.lower() == wanted:
                 del self[name]
                 break
         pairs.append((name, value))
