@@ -54,6 +54,7 @@ class ASGIExchange(StreamedExchange):
     _is_passed_on = False  # whether a mounted application has got the whole body
     # How many seconds of ``body_total_timeout`` are left; None before the first wait.
     _time_left: float | None = None
+    root_path = ""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = self.outside = scope
@@ -67,7 +68,7 @@ class ASGIExchange(StreamedExchange):
         if not scope["query_string"]:  # most requests have no query to parse
             self.query = {}
         if scope.get("root_path"):
-            root = self.root_path
+            self.root_path = root = scope["root_path"].rstrip("/")
             # Remove the prefix, unless it is missing: a server that has a setting for the prefix
             # may pass the path without it.
             self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
@@ -77,10 +78,6 @@ class ASGIExchange(StreamedExchange):
     @property
     def scheme(self) -> str:
         return self.peer.scheme or self.scope.get("scheme", "http")
-
-    @property
-    def root_path(self) -> str:  # type: ignore[override]
-        return (self.scope.get("root_path") or "").rstrip("/")
 
     def server_client(self) -> Address | None:
         host, port = self.scope.get("client") or ("", 0)
