@@ -26,7 +26,7 @@ from micropie._core.http.addresses import (
 from micropie._core.http.headers import HeaderNames, Headers
 from micropie._core.http.protocols import Piece, RawPairs, Receive, Scope, Send, ServerMessage
 from micropie._core.on_demand import Value
-from micropie.asgi.coroutines import resume
+from micropie.asgi.coroutines import Steps, resume
 from micropie.asgi.steps import (
     BACKGROUND,
     lifespan_tasks,
@@ -182,7 +182,16 @@ class ASGIExchange(StreamedExchange):
         except StopIteration as end:
             # Most pieces have arrived already. They need no time limit, and setting one would take
             # longer than everything else.
-            return self._piece_of(end.value)
+            message = end.value
+        else:
+            message = await self._late_message(steps, waits_for)
+        if message["type"] != "http.request":
+            self._body_error = _left
+            raise self._body_error()
+        return message.get("body") or b"", message.get("more_body", False)
+
+    async def _late_message(self, steps: Steps[ServerMessage], waits_for: object) -> ServerMessage:
+        """Return the server's next message, for which it has to wait."""
         self.in_flight = anyio.Event()
         settings = self.config.settings
         most = inf if settings.body_total_timeout is None else settings.body_total_timeout
@@ -204,13 +213,7 @@ class ASGIExchange(StreamedExchange):
         # could send slowly for hours after a fast start.
         seconds_given = len(message.get("body") or b"") / _MIN_RATE
         self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
-        return self._piece_of(message)
-
-    def _piece_of(self, message: ServerMessage) -> Piece:
-        if message["type"] != "http.request":
-            self._body_error = _left
-            raise self._body_error()
-        return message.get("body") or b"", message.get("more_body", False)
+        return message
 
     async def receive_message(self) -> ServerMessage:
         """Return the next message of the body, for a mounted application. After the end of the
