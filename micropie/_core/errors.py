@@ -123,7 +123,8 @@ class RaisedAnswer(Exception):
         return self
 
 
-_STATUSES = frozenset(range(400, 600))
+# The default messages of ``HTTPError``, by status.
+_MESSAGES = {status: f"{status} {PHRASES.get(status, 'Error')}" for status in range(400, 600)}
 SENTENCES = frozenset({str, Sentence})
 
 
@@ -145,13 +146,13 @@ class HTTPError(RaisedAnswer):
         message: object = "",
         headers: HeadersLike = (),
     ) -> None:
-        if (status.__class__ is not int and not isinstance(status, int)) or status not in _STATUSES:
+        if (status.__class__ is not int and not isinstance(status, int)) or status not in _MESSAGES:
             raise ValueError(
                 f"HTTPError(status, message) takes a status from 400 to 599, not {status!r}"
             )
         self.status = status
         if not message:
-            self.message: Any = f"{status} {PHRASES.get(status, 'Error')}"
+            self.message: Any = _MESSAGES[status]
             self.is_usual = not headers
         else:
             if message.__class__ not in SENTENCES:
@@ -159,7 +160,7 @@ class HTTPError(RaisedAnswer):
                     message = message.decode(errors="replace")
                 elif isinstance(message, BaseException):
                     message = str(message)
-                message = message or f"{status} {PHRASES.get(status, 'Error')}"
+                message = message or _MESSAGES[status]
             self.message = message
         self.args = (status, message)  # four times as fast as ``super().__init__``
         self.headers = pairs_of(headers) if headers else []

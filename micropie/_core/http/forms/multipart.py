@@ -358,13 +358,13 @@ class MultipartParser:
                     raise ValueError("the form was closed before all of it was received")
                 for chunk in filter(None, chunks):
                     for event in self._parser.events(chunk):
-                        if isinstance(event, bytes):
+                        if event is None:
+                            self._keep_part()
+                        elif isinstance(event, bytes):
                             if self._upload is None:
                                 self._value += event
                             else:
                                 self._upload.write(event)
-                        elif event is None:
-                            self._keep_part()
                         else:
                             self._head = event
                             _, raw_filename, headers = event
