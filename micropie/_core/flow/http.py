@@ -447,7 +447,8 @@ def _finish(
     try:
         # Register the stream first, so that it is closed if a hook fails or is cancelled.
         if exchange.hooks is not None:
-            made.begin(stream)
+            if stream is not None:
+                made.begin(stream)
             body = response and response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
             if response.body is not body:
