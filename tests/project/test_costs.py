@@ -60,26 +60,26 @@ CALLS: dict[str, tuple[int, int]] = {
     "path": (27, 57),
     "query": (41, 71),
     "explicit": (42, 72),
-    "form": (84, 118),  # an escaped value takes one call more, and a tenth of the time
-    "numbers": (2594, 2620),
-    "link": (187, 164),
-    "json body": (59, 93),
-    "dataclass": (61, 90),
+    "form": (83, 118),  # an escaped value takes one call more, and a tenth of the time
+    "numbers": (2593, 2620),
+    "link": (184, 164),
+    "json body": (58, 93),
+    "dataclass": (60, 90),
     "null": (32, 62),
     "dataclasses out": (112, 136),
     "models out": (59, 83),
-    "models in": (85, 113),
-    "dataclasses refused": (504, 505),
-    "models refused": (199, 200),  # a constraint that pydantic checks has our sentence
-    "upload": (242, 201),  # under ASGI the calls of the package that finds the parts count, too
-    "session write": (111, 129),
-    "session read": (58, 83),
+    "models in": (84, 113),
+    "dataclasses refused": (499, 501),
+    "models refused": (194, 196),  # a constraint that pydantic checks has our sentence
+    "upload": (239, 199),  # under ASGI the calls of the package that finds the parts count, too
+    "session write": (105, 129),
+    "session read": (55, 83),
     # an answer for which a cookie was read is private, and varies by it
     "cookies": (74, 95),
     "template": (209, 61),
     "static": (86, 95),
     "304": (79, 90),
-    "404": (44, 47),
+    "404": (43, 46),
     "405": (52, 55),  # an error asks whether its sentence is HTML already
     "400": (48, 78),
     "redirect": (42, 72),
@@ -107,31 +107,31 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "path": (500, 830),
     "query": (660, 1000),
     "explicit": (860, 1190),
-    "form": (1310, 1590),
+    "form": (1300, 1580),
     "numbers": (33250, 33470),
-    "link": (2180, 2070),
+    "link": (2170, 2070),
     "json body": (1060, 1340),
-    "dataclass": (1120, 1370),
+    "dataclass": (1110, 1360),
     "null": (510, 830),
     "dataclasses out": (2030, 2310),
     "models out": (1070, 1360),
     "models in": (1620, 1850),
     # an invalid object or array may be a part of a union
-    "dataclasses refused": (8480, 8300),
-    "models refused": (3110, 2930),
-    "upload": (3990, 2860),
-    "session write": (1720, 1910),  # a session knows the objects that parameters have for it
-    "session read": (960, 1210),
+    "dataclasses refused": (8440, 8270),
+    "models refused": (3100, 2920),
+    "upload": (3980, 2850),
+    "session write": (1690, 1900),  # a session knows the objects that parameters have for it
+    "session read": (950, 1200),
     "cookies": (1250, 1480),
     "template": (1750, 830),
     "static": (1400, 1360),
     "304": (1310, 1270),
-    "404": (930, 760),
+    "404": (930, 750),
     "405": (1110, 1010),
-    "400": (940, 1240),  # its page is written in one place, with a call less
+    "400": (930, 1230),  # its page is written in one place, with a call less
     "after response": (920, 1630),
     "redirect": (760, 1100),  # a location that is no str is refused where it is raised
-    "hooks": (1170, 3880),
+    "hooks": (1160, 3880),
     "error handler": (2250, 3070),
     # under WSGI, they are joined before they are transformed; with a busy machine, the thread that
     # waits for them takes up to 35 instructions more
