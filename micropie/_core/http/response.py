@@ -133,7 +133,7 @@ class Response:
     @property
     def headers(self) -> MutableHeaders:
         """The headers. Assign a dict or (name, value) pairs to replace all headers."""
-        headers = MutableHeaders()
+        headers = MutableHeaders.__new__(MutableHeaders)  # without a list of its own
         headers.pairs = self.pairs
         return headers
 

@@ -216,9 +216,7 @@ def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
     stated = set()
     for name, _ in pairs:
         stated.add(name.lower())
-    for pair in others:
-        if pair[0].lower() not in stated:
-            pairs.append(pair)
+    pairs += [pair for pair in others if pair[0].lower() not in stated] if stated else others
 
 
 def add_vary(pairs: HeaderPairs, name: str) -> None:
