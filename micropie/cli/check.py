@@ -94,7 +94,7 @@ def _notes(app: App) -> Iterator[str]:
     applications, entries = inspector.applications(), inspector.routes()
     for application in applications:
         own = [one for one in entries if one.application.app is application.app]
-        yield from source_notes(application, applications)
+        yield from source_notes(application)
         yield from _compared_paths(application, entries)
         yield from kept_in_threads(application, own)
         yield from _replaced_methods(application)

@@ -15,7 +15,6 @@ advisor logs advice, which comes from these modules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from micropie._core.errors import logger
@@ -51,11 +50,11 @@ __getattr__, __dir__ = names_on_demand(
 
 def review_application(config: Config) -> None:
     """Log, at startup, advice about an application."""
-    application, providers = describe_application(config), config.providers.functions
+    application = describe_application(config)
     for sentence in (
         *application.lost_routes.values(),
-        *application_errors(application, providers),
-        *collect_safely(notes_of(application, providers)),
+        *application_errors(application),
+        *source_notes(application),
     ):
         logger.warning("%s", sentence)
 
@@ -80,24 +79,17 @@ def add_hint(exchange: Exchange, failure: BaseException) -> None:
 # -- for ``micropie check`` ------------------------------------------------------------------------
 
 
-def source_notes(application: Application, tree: Sequence[Application]) -> list[str]:
-    """Return sentences about code in an application's source that its author should check.
-    ``tree``: all applications around and inside it.
-    """
-    providers = {k: v for one in tree for k, v in one.app._micropie.providers.items()}
-    return collect_safely(notes_of(application, providers))
+def source_notes(application: Application) -> list[str]:
+    """Return sentences about code in an application's source that its author should check."""
+    return collect_safely(notes_of(application))
 
 
-def application_errors(
-    application: Application, providers: Mapping[object, AnyFunction] | None = None
-) -> list[str]:
-    """Return a sentence for each attribute, method and hook that has no effect. ``providers``: by
-    default the application's own.
-    """
+def application_errors(application: Application) -> list[str]:
+    """Return a sentence for each attribute, method and hook that has no effect."""
     return collect_safely(
         defined_twice(application.app),
         source_errors(application),
-        foreign_attributes(application, providers or application.app._micropie.providers),
+        foreign_attributes(application),
         without_effect(application),
         never_created(application),
     )

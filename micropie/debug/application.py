@@ -24,7 +24,6 @@ from micropie._core.on_demand import by_name
 from micropie._core.routing import AppBase, place_of
 from micropie._core.routing.discovery import (
     SOCKET_PREFIX,
-    AnyFunction,
     Handler,
     is_hidden,
     is_method,
@@ -38,9 +37,7 @@ from micropie.extensions import Application
 Sentences: TypeAlias = Iterator[str]
 
 
-def foreign_attributes(
-    application: Application, providers: Mapping[object, AnyFunction]
-) -> Sentences:
+def foreign_attributes(application: Application) -> Sentences:
     """Yield a sentence for each attribute of an application that would be a setting, a hook or a
     view in another framework.
     """
@@ -64,7 +61,7 @@ def foreign_attributes(
     yield from _refused_preflights(app)
     advice_by_name = _PARTS | {
         one: f'"{one}: {getattr(key, "__name__", key)}"'
-        for key, provider in providers.items()
+        for key, provider in application.providers.items()
         for one in (getattr(key, "__name__", "").lower(), getattr(provider, "__name__", ""))
     }
     for handler in handlers:

@@ -46,14 +46,14 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _Node = TypeVar("_Node", bound=ast.AST)
 
 
-def notes_of(application: Application, providers: Mapping[object, AnyFunction]) -> Sentences:
-    """Yield a sentence for each place in an application's source that its author should check.
-
-    ``providers``: the providers of this application and of the applications around it.
-    """
+def notes_of(application: Application) -> Sentences:
+    """Yield a sentence for each place in an application's source that its author should check."""
     app, handlers, classes = application.app, application.handlers, _own_classes(application.app)
     sources = _sources_of(_functions_of(app, handlers))
-    resources = {getattr(key, "__name__", str(key)): _opens(one) for key, one in providers.items()}
+    resources = {
+        getattr(key, "__name__", str(key)): _opens(one)
+        for key, one in application.providers.items()
+    }
     called: set[str] = set()
     for source in sources:
         called |= {*_CALLED.findall(source.text)} - {source.name}  # a page may be recursive

@@ -72,7 +72,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
         return [
             note
             for one in tree
-            for note in (*application_errors(one), *source_notes(one, tree))
+            for note in (*application_errors(one), *source_notes(one))
             if "is defined twice" not in note
         ]
 
@@ -573,7 +573,7 @@ def test_check_reads_hooks_as_well(notes: Notes) -> None:
 def test_check_reports_data_shared_by_clients_wherever_it_is_set(notes: Notes) -> None:
     notes(SHARED)
     tree = Inspector(sys.modules["shop"].app).applications()
-    noted = source_notes(tree[0], tree)
+    noted = source_notes(tree[0])
     assert [one.partition(" stores")[0] for one in noted if "stores what" in one] == [
         f"shop.py:{LINES + line}: {target}"
         for line, target in ((13, "self.name"), (18, "app.name"), (3, "app.pie"), (6, "app.who"))
@@ -620,7 +620,7 @@ def test_code_without_source_is_skipped() -> None:
     names: dict[str, Any] = {"App": App}
     exec("class Root(App):\n    def a(self, name): self.name = name", names)
     tree = Inspector(names["Root"]()).applications()
-    assert [source_notes(one, tree) for one in tree] == [[]]
+    assert [source_notes(one) for one in tree] == [[]]
     assert FunctionSource.of(len) is None
     assert FunctionSource.of(lambda: "") is None
 

@@ -71,6 +71,8 @@ def test_an_inspector_returns_names_errors_checks_and_settings() -> None:
     root: Any = App(text="plain")
     root.blog = blog
     root.error(KeyError)(lambda: "no key")
+    blog.provides(Names)(Names)
+    root.provides(Answers)(Answers)
     root.middlewares.append(outer)
     root.archive = other
 
@@ -80,6 +82,8 @@ def test_an_inspector_returns_names_errors_checks_and_settings() -> None:
     assert [{*one} for one in found.error_handlers] == [{404}, {KeyError}]
     assert ([*found.middlewares], [*found.checks]) == ([outer, members], [members])
     assert found.types.encoder_of(complex) is str
+    assert outermost.providers == {Answers: Answers}
+    assert found.providers == {Answers: Answers, Names: Names}
     assert (hosted.host, hosted.path) == ("//blog.example.com", "//blog.example.com")
     assert [one.app for one in Inspector(blog, inside=True).applications()] == [blog]
     assert [one.app for one in Inspector(root, inside=True).applications()] == [root, blog]

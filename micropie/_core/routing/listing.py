@@ -74,6 +74,10 @@ class Application(NamedTuple):
     the decoder for a class takes. ``sent(value)`` returns what is encoded as JSON for the member of
     an Enum, or for an object that has an encoder.
     """
+    providers: Mapping[object, Callable[..., object]]
+    """The provider functions by type: those of the application and of the applications that contain
+    it.
+    """
 
     @property
     def lost_routes(self) -> Mapping[str, str]:
@@ -137,6 +141,7 @@ def describe_application(config: Config) -> Application:
             for handlers, _ in config.error_handlers
         ],
         config.own_types,
+        config.providers.functions,
     )
 
 

@@ -45,5 +45,5 @@ def test_micropie_check_finds_nothing_in_an_example(name: str) -> None:
     app = import_module(f"examples.{name}.app").app
     if isinstance(app, App):
         tree = Inspector(app).applications()
-        noted = [note for one in tree for note in source_notes(one, tree)]
+        noted = [note for one in tree for note in source_notes(one)]
         assert [*mistakes(app), *noted] == []
