@@ -12,7 +12,7 @@ from __future__ import annotations
 import copyreg
 import pickle
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import isfunction
 from io import BytesIO
 from typing import Any, NamedTuple, TypeAlias
@@ -112,10 +112,10 @@ def packed_result(
 UNREADABLE = "A value from another process can't be unpickled."  # a note of the exception
 
 
-def unpickled(data: bytes, buffers: Iterable[object] = ()) -> Any:
+def unpickled(data: bytes) -> Any:
     """Unpickle a value from another process. The note of an exception explains it."""
     try:
-        return pickle.loads(data, buffers=buffers)  # noqa: S301 - from our own process
+        return pickle.loads(data)  # noqa: S301 - from our own process
     except Exception as error:
         error.add_note(UNREADABLE)
         raise
