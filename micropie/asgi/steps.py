@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -16,6 +15,7 @@ from micropie._core.execution import (
     Action,
     LoopLocal,
     LoopTasks,
+    TaskWaiter,
     in_thread,
     slots_of,
 )
@@ -273,13 +273,12 @@ async def _end_after_call(exchange: Exchange, is_waited_for: bool) -> None:
     """
     ending, exchange.ending = exchange.ending, None
     assert ending is not None  # noqa: S101
-    is_due, forget = anyio.Event(), cast("Action", no_function)
-    wake = partial(TASKS.get().call, is_due.set)
+    waiter, forget = TaskWaiter(), cast("Action", no_function)
     try:
-        exchange.when_unused(wake)
+        exchange.when_unused(waiter.wake)
         if is_waited_for:
-            forget = config_of(exchange).shutdown.add(wake)
-        await is_due.wait()
+            forget = config_of(exchange).shutdown.add(waiter.wake)
+        await waiter.wait()
         if exchange.is_in_use:
             with anyio.move_on_after(CALL.leave_after):
                 await until_ended(exchange.when_unused)

@@ -32,6 +32,7 @@ from micropie._core.execution.loop import (
     AsyncFunction,
     LoopTasks,
     SingleWaiterEvent,
+    TaskWaiter,
 )
 from micropie._core.execution.placement import AnyFunction
 from micropie._core.on_demand import module
@@ -155,9 +156,9 @@ async def until_ended(when_ended: Callable[[Action], object]) -> None:
     """Wait for the end of calls. ``when_ended``: the method of a ``LeftCall``, or
     ``Exchange.when_unused``.
     """
-    ended = anyio.Event()
-    when_ended(partial(TASKS.get().call, ended.set))
-    await ended.wait()
+    waiter = TaskWaiter()
+    when_ended(waiter.wake)
+    await waiter.wait()
 
 
 # -- the lane --------------------------------------------------------------------------------------
