@@ -347,7 +347,7 @@ def test_a_part_is_not_awaited_in_a_task_of_a_loop_that_has_ended() -> None:
 def test_a_task_that_begins_after_the_end_of_its_loop_ends_at_once() -> None:
     loop, lane = background_loop("asyncio"), AsyncLane()
     close_background_loops()
-    asyncio.run(loop._run(lane, anyio.sleep_forever))
+    asyncio.run(loop._run_lane(lane, anyio.sleep_forever))
     assert not loop._lanes
 
 

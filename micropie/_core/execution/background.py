@@ -66,27 +66,25 @@ def contained(error: BaseException) -> Exception:
 # -- the loop --------------------------------------------------------------------------------------
 
 
-class BackgroundLoop:
+class BackgroundLoop(LoopTasks):
     """Starts tasks on an event loop that runs in another thread. The calling thread doesn't wait
-    until the tasks have started, which saves two switches between threads.
+    until the tasks have started, which saves two switches between threads. The tasks are not those
+    of ``TASKS``, which may wait for one of them.
 
     If the loop ends before a task has begun, the thread that waits for the task is notified; see
     ``spawn``.
     """
 
     def __init__(self, portal: BlockingPortal, backend: str) -> None:
+        super().__init__()
         self.portal = portal
         self._backend = backend
         self._set_library = library_variable().set
-        tasks = LoopTasks()  # not those of ``TASKS``, which may wait for one of these
-        self.call_soon, self._start_soon = tasks.call_soon, tasks.start_soon
-        self._tasks, self._new_scope = tasks, tasks.new_scope
         # By the ``lost`` function of each task: its scope, or None until it begins. asyncio itself
         # would cancel a task only once, and even in a shielded block. This is a dict, because its
         # items are set without a call. In place of a scope, the parts of a lane have the lane.
         self._scopes: dict[Action, anyio.CancelScope | AsyncLane | None] = {}
         self._lanes: set[AsyncLane] = set()  # those with a task
-        self.has_ended = False
 
     def spawn(self, lost: Action, function: AsyncAction, lane: AsyncLane | None = None) -> None:
         """Schedule ``function`` as a task on the loop, in a copy of this thread's context, or in
@@ -125,7 +123,7 @@ class BackgroundLoop:
     async def join(self) -> None:
         """After ``end``, wait until all tasks have ended."""
         with anyio.CancelScope(shield=True):
-            await self._tasks.join()
+            await super().join()
 
     def _start(
         self, lost: Action, call: AsyncAction, context: Context, lane: AsyncLane | None
@@ -135,28 +133,28 @@ class BackgroundLoop:
         if self.has_ended:
             return
         if lane is None or lane.is_over:
-            self._start_soon(self._begin, lost, call, context=context)
+            self.start_soon(self._begin, lost, call, context=context)
             return
         context = lane.entered(context)  # here, because the loop may just be leaving it
         part = partial(self._begin_part, lost, call, lane)
         if not lane.ask(part):
-            lane.cancel = self._start_soon(self._run, lane, part, context=context)
+            lane.cancel = self.start_soon(self._run_lane, lane, part, context=context)
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
         if self.has_ended:
             return
         try:
-            with self._new_scope() as self._scopes[lost]:
+            with self.new_scope() as self._scopes[lost]:
                 await call()
         finally:
             del self._scopes[lost]
 
-    async def _run(self, lane: AsyncLane, part: AsyncAction) -> None:
+    async def _run_lane(self, lane: AsyncLane, part: AsyncAction) -> None:
         if self.has_ended:
             return
         self._lanes.add(lane)
         try:
-            await lane.perform(self._tasks, part)
+            await lane.perform(self, part)
         finally:
             self._lanes.discard(lane)
 
@@ -310,8 +308,7 @@ def await_in_background(
     try:
         outcome = outcomes.get()
     except BaseException:  # of a signal's handler
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon(partial(loop.leave, lost))
+        loop.call(partial(loop.leave, lost))
         raise
     if lane is not None and (outcome[2] or lane.tokens):
         lane.leave(outcome)
