@@ -141,8 +141,18 @@ class Ends:
             self.releases = [release]
 
     def __del__(self) -> None:
+        """Log the functions that were never called, because the request had ended before. A request
+        without such functions doesn't note its end, so this can't be known earlier.
+        """
         if self.closers or self.tasks:
-            _report_late(self)
+            late = [(name_of(close), "on_close") for close in self.closers]
+            late += [(name_of(task.function), "after_response") for task in self.tasks]
+            for name, method in late:
+                logger.warning(
+                    "%s was passed to %s, but never called, because its request had ended",
+                    name,
+                    method,
+                )
 
 
 def _with(functions: list[Value] | tuple[()], added: Value) -> list[Value]:
@@ -151,18 +161,6 @@ def _with(functions: list[Value] | tuple[()], added: Value) -> list[Value]:
         functions.append(added)
         return functions
     return [added]
-
-
-def _report_late(ends: Ends) -> None:
-    """Log the functions that were never called, because the request had ended before. This happens
-    when the request is freed, because a request without such functions doesn't note its end.
-    """
-    late = [(name_of(close), "on_close") for close in ends.closers]
-    late += [(name_of(task.function), "after_response") for task in ends.tasks]
-    for name, method in late:
-        logger.warning(
-            "%s was passed to %s, but never called, because its request had ended", name, method
-        )
 
 
 class Answered(Protocol):
