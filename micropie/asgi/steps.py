@@ -295,10 +295,7 @@ async def call_mounted(target: Any, scope: Scope, receive: Receive, send: Send) 
     try:
         await target(scope, receive, send)
     except BaseException as error:
-        failure = execution.failure_of(error)
-        if failure is None:
-            raise
-        raise failure from failure.__cause__
+        raise execution.contained(error)  # noqa: B904 - it has its cause
 
 
 # The key in ``scope["state"]`` under which the lifespan stores its ``LoopTasks``, which run the
