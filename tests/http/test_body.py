@@ -14,8 +14,19 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, Request, reads_body, run_in
+from micropie import (
+    App,
+    ClientDisconnect,
+    HTTPError,
+    HttpMiddleware,
+    Request,
+    UploadFile,
+    post,
+    reads_body,
+    run_in,
+)
 from micropie._core.http.body.reader import BodyReader
+from micropie._core.http.forms import BATCH
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, posted, run
 from tests.support.clients import MakeClient
 from tests.support.errors import said
@@ -235,8 +246,10 @@ class Socket(io.RawIOBase):
 
     def __init__(self, content: bytes) -> None:
         self._content = io.BytesIO(content)
+        self.sizes: list[int] = []
 
     def read(self, size: int = -1) -> bytes:
+        self.sizes.append(size)
         assert size >= 0, "read(-1) of a socket waits until the client has gone"
         data = self._content.read(size)
         assert data, "a read past the end of the body waits for ever"
@@ -288,17 +301,31 @@ def test_R7_no_more_than_the_content_length_is_read() -> None:
     ("path", "reads"), [("/read", [200_000]), ("/chunks", [65_536, 65_536, 65_536, 3392])]
 )
 def test_R7_a_whole_body_with_a_length_is_read_in_one_call(path: str, reads: list[int]) -> None:
-    sizes: list[int] = []
-
-    class Counting(Socket):
-        def read(self, size: int = -1) -> bytes:
-            sizes.append(size)
-            return super().read(size)
-
     content = b"x" * 200_000
-    environ = {"wsgi.input": Counting(content), "CONTENT_LENGTH": "200000"}
+    source = Socket(content)
+    environ = {"wsgi.input": source, "CONTENT_LENGTH": "200000"}
     assert wsgi_get(Reading(), path, "POST", **environ) == (200, content)
-    assert sizes == reads
+    assert source.sizes == reads
+
+
+def test_a_multipart_form_is_read_in_batches() -> None:
+    """gunicorn copies what it has read ahead in each read."""
+
+    class Root(App):
+        @post
+        def up(self, file: UploadFile) -> str:
+            return str(file.size)
+
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    content = head + b"x" * 600_000 + b"\r\n--b--\r\n"
+    source = Socket(content)
+    environ = {
+        "wsgi.input": source,
+        "CONTENT_TYPE": "multipart/form-data; boundary=b",
+        "CONTENT_LENGTH": str(len(content)),
+    }
+    assert wsgi_get(Root(), "/up", "POST", **environ) == (200, b"600000")
+    assert source.sizes == [BATCH, BATCH, len(content) - 2 * BATCH]
 
 
 def test_R7_asgi_uses_the_messages_and_not_the_content_length(backend: str) -> None:

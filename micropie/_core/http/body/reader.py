@@ -61,8 +61,8 @@ class BodyReader:
         if self.state is UNREAD:
             self.state = STREAMED
 
-    def next_piece(self) -> Flow[bytes]:
-        """Return the next piece, ``b""`` at the end.
+    def next_piece(self, step: Step = RECEIVE_STEP) -> Flow[bytes]:
+        """Return the next piece, which ``step`` receives, ``b""`` at the end.
 
         A body that was received whole is one piece.
         """
@@ -71,7 +71,7 @@ class BodyReader:
             return self.data
         piece, more = b"", True
         while more and not piece and not self.has_ended:
-            piece, more = yield RECEIVE_STEP
+            piece, more = yield step
             self._count(len(piece))
         self.has_ended = self.has_ended or not more
         return piece

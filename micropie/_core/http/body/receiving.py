@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Final, Literal
 
 from micropie._core.errors import BadRequest
-from micropie._core.execution.steps import IO, RECEIVE_STEP, Flow
+from micropie._core.execution.steps import IO, RECEIVE, RECEIVE_STEP, Flow, Step, no_function
 from micropie._core.http import forms
 from micropie._core.http.body.received import LARGE, Parser, unreadable
 from micropie._core.http.exchange import FORM, Exchange, RouteInfo
@@ -21,6 +21,10 @@ from micropie._core.http.headers import is_json
 # nor has to request the body from the event loop.
 AHEAD: Final = "ahead"
 
+
+# gunicorn copies the bytes that it has read ahead in each read: in pieces of 64 KiB, reading takes
+# 1.6 times as long.
+_RECEIVE_BATCH: Final[Step] = RECEIVE, no_function, (BATCH,)
 
 _PARSED: dict[str, Parser] = {FORM: "form", "application/json": "json"}
 
@@ -147,7 +151,7 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     incoming.start_stream()
     waiting: list[bytes] = []  # pieces to be written to the disk
     size = 0
-    while not incoming.has_ended and (piece := (yield from incoming.next_piece())):
+    while not incoming.has_ended and (piece := (yield from incoming.next_piece(_RECEIVE_BATCH))):
         if not waiting and not parser.may_block(len(piece), piece):
             parser.feed(piece)
             continue
