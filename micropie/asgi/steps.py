@@ -19,6 +19,7 @@ from micropie._core.execution import (
     in_thread,
     slots_of,
 )
+from micropie._core.execution.call_steps import in_this_thread
 from micropie._core.execution.cancellation import cancelled_after
 from micropie._core.execution.lane import Held, forget_lane, lane_of, until_ended
 from micropie._core.execution.placement import IO_THREADS, Rank
@@ -200,6 +201,8 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
     slots = slots_of(threads or exchange.config.threads)
     if held and held[0] is not slots:
         held.pop().give()
+    if function is in_this_thread:
+        return None, await slots.perform(arguments[0], leave_after)
     rank = Rank.QUEUED if is_queued else Rank.WAITING
     if threads is not None:
         held = None

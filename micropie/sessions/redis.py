@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from functools import partial
+from time import monotonic
 
+from micropie._core.execution.call_steps import CallSteps, stepwise
 from micropie._core.execution.steps import RedisClient
 from micropie._core.http import Changes, SessionData
 from micropie._core.sessions import SessionBackend, serializer
@@ -53,20 +56,23 @@ class RedisSessionBackend(SessionBackend):
         self._redis = RedisClient("RedisSessionBackend", url, _TIMEOUT, prefix)
         self._prefix = prefix
 
-    def load(self, session_id: str) -> SessionData:
+    @stepwise
+    def load(self, session_id: str) -> CallSteps[SessionData]:
         """Return the session's data, or ``{}`` if the session is unknown or expired."""
-        with self._redis.reached() as client:
-            return serializer.loads_stored(client.get(self._prefix + session_id))
+        text = yield from self._redis.ask(monotonic() + _TIMEOUT, "GET", self._prefix + session_id)
+        return serializer.loads_stored(text)
 
-    def save(self, session_id: str, data: SessionData, timeout: int) -> None:
+    @stepwise
+    def save(self, session_id: str, data: SessionData, timeout: int) -> CallSteps[None]:
         """Store ``data`` for ``timeout`` seconds. Empty data deletes the session."""
-        with self._redis.reached() as client:
-            if data:
-                client.set(self._prefix + session_id, serializer.dumps(data), ex=timeout)
-            else:
-                client.delete(self._prefix + session_id)
+        ends, key = monotonic() + _TIMEOUT, self._prefix + session_id
+        if data:
+            yield from self._redis.ask(ends, "SET", key, serializer.dumps(data), "EX", timeout)
+        else:
+            yield from self._redis.ask(ends, "DEL", key)
 
-    def merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
+    @stepwise
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> CallSteps[SessionData]:
         """Apply ``changes`` to the stored data and return the result, or ``{}`` if the session no
         longer exists.
         """
@@ -75,22 +81,23 @@ class RedisSessionBackend(SessionBackend):
         # The text that was loaded before the handler ran saves a GET. Another request may have
         # replaced it since then, so a first failure doesn't count.
         stored, failures = getattr(changes.loaded, "text", None), -1
-        with self._redis.within(_TIMEOUT):
-            if stored is None:
-                with self._redis.reached() as client:
-                    stored, failures = client.get(old), 0
-            while loaded := serializer.loads_stored(stored):
-                data = changes.apply(loaded)
-                claim = _CLAIM if failures >= _PATIENCE else ""
-                text = serializer.dumps(data) if data else ""
-                keys = (old, new, f"{old}\0claim")  # no id has a NUL
-                stored = self._redis.run(_SWAP, keys, stored, text, timeout, owner, claim)
-                if stored == 1:
-                    return data
-                # Another request has changed the session first. One of the competing requests
-                # always succeeds, and a random delay separates the others.
-                failures += 1
-                time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - no secret
+        ends = monotonic() + _TIMEOUT
+        if stored is None:
+            stored, failures = (yield from self._redis.ask(ends, "GET", old)), 0
+        while loaded := serializer.loads_stored(stored):
+            data = changes.apply(loaded)
+            claim = _CLAIM if failures >= _PATIENCE else ""
+            text = serializer.dumps(data) if data else ""
+            keys = (old, new, f"{old}\0claim")  # no id has a NUL
+            swap = _SWAP, keys, stored, text, timeout, owner, claim
+            stored = yield from self._redis.run_steps(ends, *swap)
+            if stored == 1:
+                return data
+            # Another request has changed the session first. One of the competing requests
+            # always succeeds, and a random delay separates the others.
+            failures += 1
+            pause = random.uniform(0, min(0.005 * failures, 0.05))  # noqa: S311 - no secret
+            yield partial(time.sleep, pause)
         changes.was_applied = False  # at most to the text that was stored before
         return {}
 

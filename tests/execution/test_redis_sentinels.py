@@ -14,15 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 import redis
 
 from micropie import SetupError
+from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import redis_client
 from micropie._core.execution.steps.redis_client import RedisClient
+from micropie._core.execution.threads import Slots
 from micropie.channels import RedisChannels
 from micropie.channels import redis as of_channels
 from micropie.middleware import RedisRates
@@ -445,6 +449,11 @@ def test_the_error_quotes_the_sentinels(tmp_path: Path) -> None:
             until(is_down)
 
 
+async def answer(client: RedisClient) -> object:
+    """Return the response to a command that an event loop sends."""
+    return await Slots(Threads(1)).perform(client.ask(monotonic() + PATIENCE, "PING"), None)
+
+
 def test_sentinels_and_redis_can_be_reached_by_tls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,6 +490,7 @@ def test_sentinels_and_redis_can_be_reached_by_tls(
         ):
             client = RedisClient("a test", f"{url}?ssl_ca_certs={tmp_path}/cert.pem", PATIENCE)
             client.ping()
+            assert anyio.run(answer, client) == "PONG"
             client.close()
             with pytest.raises(ConnectionError, match="certificate verify failed"):
                 RedisClient("a test", url, PATIENCE).ping()

@@ -12,7 +12,7 @@ import gzip
 import logging
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 import micropie
 from micropie import App, HTTPError
+from micropie._core.execution.call_steps import CallSteps
 from micropie._core.files.fingerprints import IDENTIFIED, KNOWN
 from micropie._core.files.lookup import Facts, ResolvedFile, local_version
 from micropie._core.files.recent import CONTENTS, RECENT
@@ -525,21 +526,19 @@ class KeptRedis:
     def reached(self) -> Iterator[KeptRedis]:
         yield self
 
-    def within(self, seconds: float) -> Any:
-        return nullcontext()
-
-    def get(self, key: str) -> str:
-        self.keys.append((key,))
-        return '{"a": 1}'
-
     def set(self, key: str, *_: object, **__: object) -> None:
         self.keys.append((key,))
 
-    def delete(self, key: str) -> None:
+    def ask(self, ends: float, name: str, key: str, *_: object) -> CallSteps[str]:
         self.keys.append((key,))
+        yield from ()
+        return '{"a": 1}'
 
-    def run(self, script: str, keys: tuple[str, ...], *arguments: object) -> int:
+    def run_steps(
+        self, ends: float, script: str, keys: tuple[str, ...], *arguments: object
+    ) -> CallSteps[int]:
         self.keys.append(keys)
+        yield from ()
         return 1
 
 

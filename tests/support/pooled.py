@@ -39,10 +39,11 @@ from micropie import (
     run_in,
     where,
 )
+from micropie._core.execution.call_steps import in_this_thread
 from micropie._core.execution.pool import inside
 from micropie._core.execution.pool.connection import _HEADER
 from micropie._core.execution.pool.remote import RESULT
-from micropie._core.execution.process_pool import CancelToken, in_this_thread
+from micropie._core.execution.process_pool import CancelToken
 from micropie.channels import Channels
 from micropie.middleware import Timeout, ends_with_client
 from tests.support.waiting import PATIENCE

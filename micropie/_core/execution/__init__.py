@@ -3,6 +3,7 @@ process. This package doesn't depend on HTTP.
 
 Open ``threads.py`` to change how worker threads are limited. The other files and packages:
 
+- ``call_steps.py``: calls that an event loop or a thread performs
 - ``placement.py``: which functions run on the loop, in a thread or in a process
 - ``loop.py``: tasks, and how they are woken
 - ``background.py``: the event loop under WSGI

@@ -5,7 +5,6 @@ The processes themselves are in the package ``pool``, which only sites that use 
 
 from __future__ import annotations
 
-import operator
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -14,13 +13,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from inspect import iscoroutinefunction
 from threading import Lock
-from typing import Any, Generic, TypeAlias, TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 import anyio
 
 from micropie._core.errors import HTTPError, SetupError, logger
+from micropie._core.execution.call_steps import CallSteps, in_this_thread
 from micropie._core.execution.fork import available_cpus
-from micropie._core.execution.lane import Held, LeftCall
+from micropie._core.execution.lane import LeftCall
 from micropie._core.execution.loop import TASKS, Action, TaskWaiter, current_exchange
 from micropie._core.execution.placement import AnyFunction, Rank, Threads, importable
 from micropie._core.execution.threads import TookTooLong, slots_of
@@ -34,54 +34,6 @@ class PoolError(Exception):
 
     The exception's message contains the reason.
     """
-
-
-# The steps of a call in a process: a generator that yields what may block, which is a function, and
-# gets its result. ``in_this_thread`` calls it. Event loops perform a ``Wait`` themselves.
-CallSteps: TypeAlias = Generator[Callable[[], Any], Any, Result]
-
-
-@dataclass(slots=True)
-class Wait:
-    """A step that waits for the next message of a process, at most ``seconds``.
-
-    - ``poll(seconds)`` waits in a thread, and returns whether there is a message.
-    - ``descriptor``: that of the process's socket.
-    """
-
-    poll: Callable[[float], bool]
-    descriptor: int
-    seconds: float
-
-    def __call__(self) -> bool:
-        return self.poll(self.seconds)
-
-
-def in_this_thread(
-    steps: Generator[Any, Any, Result],
-    step: Any = None,
-    perform: Callable[[Any], Any] = operator.call,
-) -> Result:
-    """Perform the steps of a generator in this thread, and return its result.
-
-    - ``step``: the step that was yielded last, if the generator has begun.
-    - ``perform``: performs a step. By default, the steps are those of a call, which are functions.
-    """
-    resume: Callable[[Any], Any] = steps.send
-    result: Any = None
-    try:
-        step = step or resume(None)
-        while True:
-            try:
-                resume, result = steps.send, perform(step)
-            except BaseException as error:
-                resume, result = steps.throw, error
-            step = resume(result)
-    except StopIteration as end:
-        value: Result = end.value
-        return value
-    finally:
-        result = None  # avoid a reference cycle with this frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,35 +197,18 @@ class ProcessPool:
         rank: Rank = Rank.WAITING,
         on_left: Callable[[LeftCall], object] | None = None,
     ) -> Result:
-        """Perform the steps of a call when a process is free, and return its result. Wait on this
-        event loop, and go on in a thread with the first step that may block in another way.
+        """Perform the steps of a call when a process is free, and return its result.
 
         If this is cancelled, the call is, too; ``on_left``: see ``Slots.call``.
         """
-        slots = slots_of(self.threads)
-        await slots.take(rank)
-        held = Held([slots])
         token.is_on_loop = True
         try:
-            step = steps.send(None)
-            while isinstance(step, Wait):
-                await slots.tasks.until_readable(step.descriptor, step.seconds)
-                step = steps.send(step.poll(0.0))
-            return await slots.call(
-                *(in_this_thread, (steps, step), 0.0),
-                held=held,
-                on_left=on_left,
-                on_cancelled=token.cancel,
-            )
-        except StopIteration as end:
-            value: Result = end.value
-            return value
+            slots = slots_of(self.threads)
+            return await slots.perform(steps, 0.0, rank, on_left, token.cancel)
         except BaseException:
             if not token.is_cancelled:  # otherwise, a thread may be performing the steps
                 steps.close()
             raise
-        finally:
-            held.end(is_over=False)
 
     def _result_steps(
         self, token: CancelToken, function: AnyFunction, arguments: Callable[[], Sequence[object]]

@@ -42,6 +42,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from micropie._core.errors import logger, too_many_waiting
+from micropie._core.execution.call_steps import CallSteps, Wait, in_this_thread, step_after
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.lane import (
     Held,
@@ -75,6 +76,9 @@ MOST_READERS = 400
 # Python can't start threads if it runs as WebAssembly, for example in a browser. In that case,
 # calls run inline, without a thread.
 HAS_THREADS = sys.platform != "emscripten"
+
+# On Windows, asyncio's usual loop can't wait for a socket that it hasn't made.
+_CAN_WAIT = os.name == "posix"
 
 # Seconds between two log records about refused requests.
 _REPORT_EVERY = 60.0
@@ -346,6 +350,39 @@ class Slots:
             raise
         return result
 
+    async def perform(
+        self,
+        steps: CallSteps[Result],
+        leave_after: float | None,
+        rank: Rank = Rank.WAITING,
+        on_left: Callable[[LeftCall], object] | None = None,
+        on_cancelled: Action | None = None,
+    ) -> Result:
+        """Perform the steps of a call, and return its result. Wait on this event loop, and go on in
+        a worker thread with the first step that may block in another way.
+
+        The call has a slot from beginning to end. If the task is cancelled while it waits on the
+        loop, the generator is closed. For the other parameters, see ``call``.
+        """
+        await self.take(rank)
+        held = Held([self])
+        try:
+            step = steps.send(None)
+            while isinstance(step, Wait) and _CAN_WAIT:
+                await self.tasks.until_readable(step.descriptor, step.seconds)
+                step = step_after(steps, step, _poll)
+        except StopIteration as end:
+            value: Result = end.value
+            return value
+        except BaseException:
+            steps.close()
+            raise
+        else:
+            given = in_this_thread, (steps, step), leave_after, rank, held
+            return await self.call(*given, None, on_left, on_cancelled)
+        finally:
+            held.end(is_over=False)
+
     def _report(self, sentence: str, *values: object) -> None:
         """Log, at most once a minute, that requests get a 503. ``sentence``: the log message, with
         placeholders for ``values``.
@@ -354,6 +391,10 @@ class Slots:
         if now >= self._next_report:
             self._next_report = now + _REPORT_EVERY
             logger.warning(sentence, *values)
+
+
+def _poll(wait: Wait) -> Any:
+    return wait.poll(0.0)
 
 
 # Each loop has its own ``Slots``, because several loops may serve an application, but a task can

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from micropie._core.errors import HTTPError, logger
+from micropie._core.execution.call_steps import STEPS, in_this_thread
 from micropie._core.execution.placement import AnyFunction, ServiceThreads
 from micropie._core.execution.steps import INLINE, Call, Flow, Kind, Outage, call, kind_of
 from micropie._core.http import Exchange, Session, SessionData, check_size
@@ -72,6 +73,11 @@ class SessionStore:
         subject = f"the session backend {type(backend).__name__}"
         # Outages are recorded for each method separately, because a backend that is full or locked
         # can still be read.
+        self._steps = {
+            name: partial(steps, backend)
+            for name, method in methods.items()
+            if (steps := getattr(method, STEPS, None)) is not None
+        }
         self._methods: dict[str, tuple[AnyFunction, Kind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", so {name}() fails"))
             for name, method in methods.items()
@@ -235,6 +241,8 @@ class SessionStore:
         method, kind, outage = self._methods[name]
         if kind == INLINE:
             return _call(method, kind, outage, *arguments)
+        if name in self._steps:
+            method, arguments = in_this_thread, (self._steps[name](*arguments),)
         try:
             return (yield from outage.watch(call(kind, method, *arguments)))
         except OSError:

@@ -23,6 +23,7 @@ from typing import Any
 
 from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong
+from micropie._core.execution.call_steps import CallSteps
 from micropie._core.execution.placement import IN_JOB, AnyFunction
 from micropie._core.execution.pool.remote import (
     Streamed,
@@ -31,7 +32,7 @@ from micropie._core.execution.pool.remote import (
     packed_result,
     unpickled,
 )
-from micropie._core.execution.process_pool import CallSteps, CancelToken, PoolError
+from micropie._core.execution.process_pool import CancelToken, PoolError
 
 # The maximum size of a stream. All its bytes are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024

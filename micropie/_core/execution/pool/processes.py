@@ -49,6 +49,7 @@ from weakref import finalize
 
 from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong, notify_after_fork
+from micropie._core.execution.call_steps import CallSteps, Wait, in_this_thread
 from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, main_name, module_of, this_process
 from micropie._core.execution.pool.connection import Connection, Packed, packed, packed_small
@@ -71,13 +72,7 @@ from micropie._core.execution.pool.remote import (
     packed_call,
     pickled_error,
 )
-from micropie._core.execution.process_pool import (
-    CallSteps,
-    CancelToken,
-    PoolError,
-    Wait,
-    in_this_thread,
-)
+from micropie._core.execution.process_pool import CancelToken, PoolError
 
 # Seconds that a process may take to end when it is no longer needed, and that a stream may take to
 # close.

@@ -38,8 +38,8 @@ from micropie._core.execution import (
     await_in_def,
     is_on_loop,
 )
+from micropie._core.execution.call_steps import in_this_thread
 from micropie._core.execution.lane import BlockLane
-from micropie._core.execution.process_pool import in_this_thread
 from micropie._core.execution.steps.steps import (
     AWAIT,
     ON_LOOP,

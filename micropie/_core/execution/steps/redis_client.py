@@ -9,10 +9,11 @@ import hashlib
 import os
 import re
 import socket
+import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from ipaddress import ip_address
 from math import inf
 from time import monotonic
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from micropie._core.errors import SetupError, check_each
+from micropie._core.execution.call_steps import CallSteps, Wait, in_this_thread
 from micropie._core.execution.steps.outage import ConnectionLost, is_local
 
 try:
@@ -60,7 +62,9 @@ _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)"
 
 
 class _Limit(threading.local):
-    """Until when this thread's calls may wait, by ``monotonic``."""
+    """Until when this thread's calls may wait, by ``monotonic``. After that, they fail if they
+    would have to wait.
+    """
 
     ends = inf
 
@@ -95,22 +99,22 @@ class _LimitedSocket:
 
     def recv(self, *arguments: Any) -> bytes:
         """Receive bytes."""
-        return self._limited().recv(*arguments)
+        return self._within_limit("recv", *arguments)  # type: ignore[no-any-return]
 
     def recv_into(self, *arguments: Any) -> int:
         """Receive bytes. hiredis calls this."""
-        return self._limited().recv_into(*arguments)
+        return self._within_limit("recv_into", *arguments)  # type: ignore[no-any-return]
 
     def sendall(self, data: bytes) -> None:
         """Send bytes."""
-        self._limited().sendall(data)
+        self._within_limit("sendall", data)
 
-    def _limited(self) -> socket.socket:
-        left = _limit.ends - monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(min(self._timeout, left))
-        return self._socket
+    def _within_limit(self, name: str, *arguments: Any) -> Any:
+        self._socket.settimeout(min(self._timeout, max(_limit.ends - monotonic(), 0.0)))
+        try:
+            return getattr(self._socket, name)(*arguments)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise TimeoutError from None  # the limit is over
 
 
 @cache
@@ -136,7 +140,8 @@ def _limited(kind: type) -> type:
                 raise TimeoutError
             if getattr(self, "host", None):  # a UNIX socket has none
                 _look_up(self.host, self._socket_connect_timeout)
-            return _LimitedSocket(super()._connect())
+            self.limited_socket = _LimitedSocket(super()._connect())
+            return self.limited_socket
 
     return Limited
 
@@ -295,6 +300,30 @@ class _Sentinels:
         )
 
 
+_NONE_YET = object()
+
+
+def _by(ends: float, function: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function that may wait until ``ends``, by ``monotonic``, and return its result."""
+    with _until(min(_limit.ends, ends)):
+        return function(*arguments)
+
+
+def _read(connection: Any, seconds: float) -> object:
+    """Return the response that comes over a connection, or ``_NONE_YET``.
+
+    Raises redis-py's ``TimeoutError`` after ``seconds``, unless ``seconds`` is 0.
+    """
+    read = partial(connection.read_response, disconnect_on_error=False)
+    try:
+        response: object = _by(monotonic() + seconds, read)
+    except redis.TimeoutError:
+        if seconds:
+            raise
+        return _NONE_YET
+    return response
+
+
 class RedisClient:
     """The client for a Redis server. Each process connects when it first needs the server.
 
@@ -333,6 +362,7 @@ class RedisClient:
         self.url = url
         self._patience = patience
         self._clients: dict[int, Any] = {}  # by process id; a process uses only its own client
+        self._left_open: dict[int, list[Any]] = {}
 
     @staticmethod
     def within(seconds: float) -> AbstractContextManager[None]:
@@ -357,10 +387,84 @@ class RedisClient:
                     self.place()
                 yield self._client()
         except (redis.RedisError, ConnectionError) as error:
-            self._client().connection_pool.disconnect(inuse_connections=False)
-            is_lost = isinstance(error, redis.TimeoutError) and self.responds()
-            kind = ConnectionLost if is_lost else ConnectionError
-            raise kind(f"the Redis of {self._owner} is unavailable: {error}") from error
+            raise self._kind_after(type(error))(self._message(error)) from error
+
+    def _message(self, error: Exception) -> str:
+        return f"the Redis of {self._owner} is unavailable: {error}"
+
+    def _kind_after(self, error: type[Exception]) -> type[ConnectionError]:
+        """Close all idle connections after an error of this class, and return the class of the
+        error to raise instead.
+        """
+        self._close_idle()
+        self._client().connection_pool.disconnect(inuse_connections=False)
+        is_lost = issubclass(error, redis.TimeoutError) and self.responds()
+        return ConnectionLost if is_lost else ConnectionError
+
+    def ask(self, ends: float, *command: str | int) -> CallSteps[Any]:
+        """Send a command to the server, and return the response. This is a generator; see
+        ``CallSteps``. On an event loop, it needs a thread only to connect, and after an error.
+
+        - ``ends``: until when it may take, by ``time.monotonic``.
+
+        Raises the errors of ``reached``, and redis-py's ``NoScriptError``. When the generator is
+        closed, the connection is, too, because the response may still come.
+        """
+        pool, response = self._client().connection_pool, _NONE_YET
+        connection = self._open_connection()
+        try:
+            if connection is None:
+                if self._primary is not None:
+                    yield partial(_by, ends, self.place)
+                connection = yield partial(_by, ends, pool.get_connection)
+            try:
+                _by(0.0, connection.send_command, *command)
+            except redis.TimeoutError:  # too long for the system's buffer, so it was closed
+                yield partial(_by, ends, connection.send_command, *command)
+            read, descriptor = partial(_read, connection), connection.limited_socket.fileno()
+            while response is _NONE_YET:
+                left = ends - monotonic()
+                if left <= 0:
+                    raise redis.TimeoutError("the response takes too long")
+                response = yield Wait(read, descriptor, left)
+        except redis.exceptions.NoScriptError:
+            response = None
+            raise
+        except (redis.RedisError, ConnectionError) as error:
+            kind = yield partial(self._kind_after, type(error))
+            raise kind(self._message(error)) from error
+        finally:
+            if connection is not None:
+                self._leave(connection, is_usable=response is not _NONE_YET)
+        return response
+
+    def _idle(self) -> list[Any]:
+        """Return this process's connections that ``ask`` has left open."""
+        return self._left_open.setdefault(os.getpid(), [])
+
+    def _open_connection(self) -> Any:
+        """Return a connection that ``ask`` has left open, or None if there is none."""
+        with suppress(IndexError):
+            while True:
+                connection = self._idle().pop()
+                with suppress(redis.RedisError):  # the server has closed it
+                    if not connection.can_read():
+                        return connection
+                self._leave(connection, is_usable=False)
+        return None
+
+    def _leave(self, connection: Any, *, is_usable: bool) -> None:
+        if is_usable and self._primary is None:
+            self._idle().append(connection)
+            return
+        if not is_usable:
+            connection.disconnect()
+        self._client().connection_pool.release(connection)
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._leave(self._idle().pop(), is_usable=False)
 
     def responds(self) -> bool:
         """Return whether the server responds over a new connection within half a second."""
@@ -380,16 +484,25 @@ class RedisClient:
     def run(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
         """Run the Lua ``script`` on the server, and return its result. ``keys`` and ``arguments``
         are its KEYS and ARGV. Raises ``ConnectionError`` if the call fails.
+        """
+        steps = self.run_steps(monotonic() + self._patience, script, keys, *arguments)
+        return in_this_thread(steps)
+
+    def run_steps(
+        self, ends: float, script: str, keys: Sequence[str], *arguments: str | int
+    ) -> CallSteps[Any]:
+        """Run the Lua ``script`` as ``run`` does, with the same ``keys`` and ``arguments``, in
+        steps and until ``ends``; see ``ask``.
 
         Only the script's digest is sent at first. If the server doesn't know the digest, because it
         was restarted or was a replica, the script itself is sent.
         """
         digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        with self.reached() as client:
-            try:
-                return client.evalsha(digest, len(keys), *keys, *arguments)
-            except redis.exceptions.NoScriptError:
-                return client.eval(script, len(keys), *keys, *arguments)
+        given = len(keys), *keys, *arguments
+        try:
+            return (yield from self.ask(ends, "EVALSHA", digest, *given))
+        except redis.exceptions.NoScriptError:
+            return (yield from self.ask(ends, "EVAL", script, *given))
 
     def place(self) -> tuple[str, int] | None:
         """Return the primary's host and port that the Sentinels report, or None if the URL has no
@@ -412,6 +525,7 @@ class RedisClient:
 
     def close(self) -> None:
         """Close the connections of this process. The next use opens new ones."""
+        self._close_idle()
         self._client().close()
 
     def _client(self) -> Any:
