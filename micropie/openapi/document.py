@@ -302,25 +302,42 @@ class Builder:
     def query_parameters(self, sorted_inputs: Sorted) -> Iterator[dict[str, object]]:
         """Yield OpenAPI's description of each parameter in the query, the headers and the cookies.
 
-        A structure has a parameter for each of its fields. Clients send an object in many ways, and
-        this is the one that is read.
+        A structure has a parameter for each of its fields, at any depth. Clients send an object in
+        many ways, and this is one that all of them can send.
         """
         for parameter, where in sorted_inputs.query:
             # If a parameter may come from several places, describe it as a query parameter.
             place = where.first_place if where.is_stated else "query"
             schema = self._with_default(parameter)
-            required = self._is_required(where, schema)
             fields = self._sent_fields(schema) if where.is_whole and place == "query" else None
             if fields is None:
+                required = self._is_required(where, schema)
                 yield _sent_as_text(where.key, place, required, schema)
-                continue
-            for name, field in fields["properties"].items():
-                inner = self._members_of(field)
-                # OpenAPI has a style for "address[street]", but not for deeper names
-                if all(self._members_of(one) is None for one in inner or ()):
-                    is_needed = required and name in fields["required"]
-                    style = {} if inner is None else {"style": "deepObject", "explode": True}
-                    yield _sent_as_text(name, place, is_needed, field) | style
+            else:
+                yield from self._flat(fields, "", where.default is Parameter.empty, [fields])
+
+    def _flat(
+        self, fields: Schema, prefix: str, required: bool, outer: Sequence[Schema]
+    ) -> Iterator[dict[str, object]]:
+        """Yield the query parameters of a structure. ``outer``: the fields of the structures around
+        it, and its own. Only the first structure of a list is described, because names contain
+        numbers.
+        """
+        for name, field in fields["properties"].items():
+            is_needed, path = required and name in fields["required"], f"{prefix}{name}"
+            items = _without_null(field)[0].get("items")
+            inner = self._sent_fields(items or field)
+            if not required:  # a client that sends the default of one field would need the others
+                field = {key: one for key, one in field.items() if key != "default"}
+            if inner is None:
+                members = self._members_of(field)
+                # OpenAPI has a style for "counts[a]", but not for deeper names
+                if all(self._members_of(one) is None for one in members or ()):
+                    style = {} if members is None else {"style": "deepObject", "explode": True}
+                    yield _sent_as_text(path, "query", is_needed, field) | style
+            elif inner not in outer:
+                path += "[0]." if items else "."
+                yield from self._flat(inner, path, is_needed, [*outer, inner])
 
     def _resolved(self, schema: Schema) -> Schema:
         """Return a schema without null or, for a reference, the schema to which it refers."""
@@ -437,11 +454,30 @@ class Builder:
         in_form = dict.fromkeys([*needed, *listed])
         as_form = {
             **schema,
-            "properties": {name: _in_form(found) for name, found in properties.items()},
+            "properties": {name: self._in_form(found) for name, found in properties.items()},
             **({"required": [*in_form]} if in_form else {}),
         }
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
+
+    def _is_nested(self, schema: Schema) -> bool:
+        """Return whether a schema is that of a list of lists."""
+        items = _without_null(schema)[0].get("items", {})
+        return bool(self._resolved(items).get("type") == "array")
+
+    def _in_form(self, schema: Schema) -> Schema:
+        """Return the schema of a form field, in which empty text means null. For an array, say
+        nothing of this text, because orval sends such a union as one value. A bool or an array that
+        isn't sent is false or empty, whatever its default. A list of lists is JSON in a text,
+        because clients would send the values of all lists as one list.
+        """
+        members, is_nullable = _without_null(schema)
+        kind = members.get("type")
+        if self._is_nested(members):
+            return {"type": "string", "contentMediaType": _JSON, "contentSchema": members}
+        if kind == "array" or (kind == "boolean" and not is_nullable):
+            return {name: one for name, one in members.items() if is_nullable or name != "default"}
+        return {"anyOf": [*members.get("anyOf", [members]), _EMPTY]} if is_nullable else members
 
     def _document(self, parameter: Parameter, where: Any, kinds: Sequence[str]) -> Schema:
         """Return OpenAPI's description of a body that fills one parameter."""
@@ -459,7 +495,12 @@ class Builder:
         )
         if not required:  # openapi-python-client can't leave out a body that may be null
             schema, _ = _without_null(schema)
-        return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
+        as_form, sent = schema, self._sent_fields(schema) or {"properties": {}}
+        if any(map(self._is_nested, sent["properties"].values())):
+            properties = {name: self._in_form(one) for name, one in sent["properties"].items()}
+            as_form = {"type": "object", **sent, "properties": properties}
+        content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
+        return {"required": required, "content": content}
 
     def _answers(
         self,
@@ -929,18 +970,6 @@ def _without_null(schema: Schema) -> tuple[Schema, bool]:
         if name != "anyOf" and not (name == "default" and value is None)
     }
     return {**rest, **(others[0] if len(others) == 1 else {"anyOf": others})}, True
-
-
-def _in_form(schema: Schema) -> Schema:
-    """Return the schema of a form field, in which empty text means null. For an array, say nothing
-    of this text, because orval sends such a union as one value. A bool or an array that isn't sent
-    is false or empty, whatever its default.
-    """
-    members, is_nullable = _without_null(schema)
-    kind = members.get("type")
-    if kind == "array" or (kind == "boolean" and not is_nullable):
-        return {name: one for name, one in members.items() if is_nullable or name != "default"}
-    return {"anyOf": [*members.get("anyOf", [members]), _EMPTY]} if is_nullable else members
 
 
 def doc_of(owner: Callable[..., object]) -> str:

@@ -340,15 +340,17 @@ def test_a_class_for_the_query_has_a_parameter_for_each_field(make_client: MakeC
         ("level", "query", False),
         ("tags", "query", False),
         ("pair", "query", False),
-        ("inner", "query", False),
+        ("inner.grams", "query", False),
+        ("rows[0].grams", "query", False),
+        ("more[0].grams", "query", False),
     ]
-    colour, level, tags, pair, inner = (one["schema"] for one in found)
+    colour, level, tags, pair, inner, *_ = (one["schema"] for one in found)
     assert (colour["type"], colour["maxLength"]) == ("string", 9)
     assert (level["type"], tags["items"]) == ("integer", {"type": "string"})
     assert len(pair["prefixItems"]) == 2
     # an empty text is None, as the client says by sending the bare name
-    assert [one.get("allowEmptyValue") for one in found] == [None, True, None, None, True]
-    assert inner == {"$ref": "#/components/schemas/Inner"}
+    assert [one.get("allowEmptyValue") for one in found] == [None, True, *[None] * 5]
+    assert inner["type"] == "integer"
     assert "default" not in level
     optional = operation(document, "/perhaps")["parameters"]
     assert [(one["name"], one["required"]) for one in optional] == [
@@ -356,50 +358,139 @@ def test_a_class_for_the_query_has_a_parameter_for_each_field(make_client: MakeC
         ("level", False),
         ("tags", False),
         ("pair", False),
-        ("inner", False),
+        ("inner.grams", False),
+        ("rows[0].grams", False),
+        ("more[0].grams", False),
     ]
     client = make_client(app)
     assert client.get("/find?colour=red&level=&tags=a&tags=b").text == "red None ['a', 'b']"
+    # without the default, which a client would send without the others
+    assert "default" not in str(optional)
     assert client.get("/perhaps").text == "true"
 
 
 @dataclass
 class Address:
     street: str
+    number: int = 1
+    near: Address | None = None
+
+
+@dataclass
+class Sized:
+    size: int = 5
 
 
 @dataclass
 class Filters:
     address: Address
+    loose: Sized
+    lines: list[Address]
+    other: Address | None = None
     counts: dict[str, int] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     deep: dict[str, Address] | None = None
     rows: list[dict[str, int]] | None = None
 
 
-def test_an_object_in_the_query_has_the_style_in_which_it_is_read(make_client: MakeClient) -> None:
-    """No style describes an object inside an object, or in a list."""
+def test_each_field_of_a_structure_inside_the_query_is_a_parameter(make_client: MakeClient) -> None:
+    """A dict is a deepObject. No style describes an object inside a dict, and a structure inside
+    itself would never end.
+    """
 
     class Root(App):
         @get
         def find(self, *, filters: Annotated[Filters, Query()]) -> Filters:
             return filters
 
-    app = Root()
+    app = Root(errors="json")
     document = app.openapi()
     OpenAPIV31SpecValidator(document).validate()
     found = operation(document, "/find")["parameters"]
-    assert [(one["name"], one["required"], one["style"], one["explode"]) for one in found] == [
-        ("address", True, "deepObject", True),
-        ("counts", False, "deepObject", True),
-        ("extra", False, "deepObject", True),
+    assert [
+        (one["name"], one["required"], one.get("style"), one["schema"].get("default"))
+        for one in found
+    ] == [
+        ("address.street", True, None, None),
+        ("address.number", False, None, 1),
+        ("loose.size", False, None, 5),
+        ("lines[0].street", True, None, None),
+        ("lines[0].number", False, None, 1),
+        ("other.street", False, None, None),
+        ("other.number", False, None, None),
+        ("counts", False, "deepObject", {}),
+        ("extra", False, "deepObject", {}),
     ]
-    answer = make_client(app).get("/find?address[street]=Elm&counts[a]=1&extra[b]=c").json()
-    assert (answer["address"], answer["counts"], answer["extra"]) == (
-        {"street": "Elm"},
+    client = make_client(app)
+    query = "address.street=Elm&lines[0].street=Oak&other.street=Ash"
+    answer = client.get(f"/find?{query}&counts[a]=1&extra[b]=c").json()
+    assert [answer[name]["street"] for name in ("address", "other")] == ["Elm", "Ash"]
+    assert [one["street"] for one in answer["lines"]] == ["Oak"]
+    assert (answer["loose"], answer["counts"], answer["extra"]) == (
+        {"size": 5},
         {"a": 1},
         {"b": "c"},
     )
+    errors = client.get("/find").json()["errors"]
+    assert [one["field"] for one in errors] == ["address.street", "lines"]
+
+
+@dataclass
+class Cells:
+    cells: list[list[int]]
+    names: Annotated[list[list[str]], Meta(min_length=1)] | None = None
+    tags: list[str] = field(default_factory=list)
+
+
+def test_a_list_of_lists_is_json_in_a_text_of_a_form(make_client: MakeClient) -> None:
+    app = App(errors="json")
+
+    @app.post("/rows")
+    def rows(rows: list[list[int]], file: UploadFile) -> Any:
+        return rows
+
+    @app.post("/cells")
+    def cells(cells: Annotated[Cells, Form()]) -> Any:
+        return cells
+
+    document = app.openapi()
+    OpenAPIV31SpecValidator(document).validate()
+
+    def text(kind: str, **more: Any) -> dict[str, Any]:
+        array = {"type": "array", "items": {"type": "array", "items": {"type": kind}}, **more}
+        return {"type": "string", "contentMediaType": JSON, "contentSchema": array}
+
+    _, kinds, schema = body(document, "/rows")
+    assert (kinds, schema["properties"]["rows"]) == (["multipart/form-data"], text("integer"))
+    _, kinds, schema = body(document, "/cells")
+    assert kinds == ["application/x-www-form-urlencoded"]
+    assert schema == {
+        "type": "object",
+        "required": ["cells"],
+        "properties": {
+            "cells": text("integer"),
+            "names": text("string", minItems=1),
+            "tags": {"type": "array", "items": {"type": "string"}},
+        },
+    }
+    client = make_client(app)
+    file: Any = {"file": ("a", b"x")}
+    for sent, found in (
+        ("[[1], [2, 3]]", [[1], [2, 3]]),
+        (["[1]", "[2, 3]"], [[1], [2, 3]]),
+        ("[1]", "rows"),
+        ("[[1]", "rows"),
+        ("1", "rows"),
+    ):
+        answer = client.post("/rows", data={"rows": sent}, files=file).json()
+        assert (answer["errors"][0]["field"] if "errors" in answer else answer) == found
+    for values, expected in (
+        ({"cells": "[[1], []]", "names": '[["a"]]'}, ([[1], []], [["a"]])),
+        ({"cells": ["1", "2"], "names": "[a"}, ([[1], [2]], [["[a"]])),
+        ({"cells": "3", "names": '["a"]'}, ([[3]], [['["a"]']])),
+    ):
+        made = client.post("/cells", data=values).json()
+        assert (made["cells"], made["names"]) == expected
 
 
 class ByName(Struct, tag="name"):

@@ -124,6 +124,11 @@ def field_of(
     )
 
 
+def is_grid(field: Field) -> bool:
+    """Return whether a field is a list of lists, of which no form sends the values one by one."""
+    return field.elements is not None and field.elements[1].elements is not None
+
+
 def is_structure(annotation: object) -> TypeGuard[type]:
     """Return whether an annotation is a structure: a dataclass, attrs class, TypedDict,
     msgspec.Struct or pydantic model. A whole body can be converted to a structure.

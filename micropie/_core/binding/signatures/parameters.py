@@ -32,7 +32,9 @@ from micropie._core.binding.annotations import (
 )
 from micropie._core.binding.fields import (
     elements_in,
+    field_of,
     fields_of,
+    is_grid,
     kinds_in,
     members_of,
     root_of,
@@ -320,12 +322,15 @@ def _listed(key: str, values: Mapping[str, Any]) -> list[Any]:
     return [*chain.from_iterable(part for part in parts if isinstance(part, list))]
 
 
-def _from_parts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
+def _from_parts(
+    parameter: BoundParameter, texts: Sequence[str], place: str, is_json: bool = False
+) -> object:
     """Return the argument for the fields of a form, or for its parts that contain JSON. The JSON of
-    a single value may be its text, as for a number.
+    a single value may be its text, as for a number. ``is_json``: whether all texts are JSON,
+    whatever their media type is.
     """
     converter = parameter.converter
-    if not all(isinstance(text, JsonText) for text in texts):
+    if not (is_json or all(isinstance(text, JsonText) for text in texts)):
         return _from_texts(parameter, texts, place)
     if converter.many is None and converter.takes_text:
         with suppress(BindingError):
@@ -512,6 +517,8 @@ _EXACT = attrgetter("_exchange.body.exact_document")
 _AS_IT_IS = BY_NAME | {"json": (BY_NAME["json"][0], None)}
 # Replaces ``BY_NAME`` for a parameter that a part of a form may fill with its JSON.
 _WITH_PARTS = BY_NAME | {"form": (BY_NAME["form"][0], _from_parts)}
+# Replaces ``BY_NAME`` for a list of lists.
+_OF_GRID = BY_NAME | {"form": (BY_NAME["form"][0], partial(_from_parts, is_json=True))}
 # Where the value of a provider's parameter is looked up if the path doesn't contain it. The body is
 # left out, because its fields are for the handler: a field that happened to have the parameter's
 # name would determine which resource the provider opens.
@@ -530,7 +537,10 @@ def _by_name(converter: Converter, annotation: Hint) -> Mapping[str, Place]:
     is_text = converter.many is None and takes_any_text(converter)
     # so are the values of ``Json[X]``, and the elements of a ``list[Json[X]]``
     kinds = written_kinds(annotation)
-    return BY_NAME if is_text or any(map(takes_json_text, kinds)) else _WITH_PARTS
+    if is_text or any(map(takes_json_text, kinds)):
+        return BY_NAME
+    is_text = converter.many is None or converter.takes_text
+    return _OF_GRID if not is_text and is_grid(field_of(annotation)) else _WITH_PARTS
 
 
 # -- choosing the places, once ---------------------------------------------------------------------

@@ -21,6 +21,7 @@ from micropie._core.binding.fields import (
     elements_in,
     elements_of,
     fields_of,
+    is_grid,
     is_structure,
     kinds_in,
     root_of,
@@ -78,7 +79,7 @@ def document_of(
         if node is None and field.others:
             name = next((one for one in field.others if one in tree), name)
             node = tree.get(name)
-        if node is not None or (is_form and tagged):
+        if node is not None or (tagged and (is_form or field.members)):
             value = _read(field, node, own, (*path, name), is_form)
             if value is _ABSENT:
                 document.pop(name, None)
@@ -115,15 +116,13 @@ def _read(
     """
     field = rooted(field)
     if isinstance(node, list):
-        is_text = field.is_json_text
-        if not is_text and {*map(type, node)} == {JsonText} and _takes_json(field, own):
-            try:
-                return json_in(node, field.elements is not None, Decimal in kinds_in(field.hint))
-            except ValueError as error:
-                raise FormError(path, str(error).removesuffix(".")) from None
-        if is_text or field.elements is None:
-            return _read_texts(field, node, own)
-        return _read_rows(*field.elements, node, own, path, is_form)
+        if not field.is_json_text:
+            found = _json_of(field, node, own, path)
+            if found is not _ABSENT:
+                return found
+            if field.elements is not None:
+                return _read_rows(*field.elements, node, own, path, is_form)
+        return _read_texts(field, node, own)
     if isinstance(node, dict):
         has_numbers = any(isinstance(one, int) for one in node)
         elements = elements_of(field) if has_numbers else field.elements
@@ -142,24 +141,43 @@ def _read(
             return values_of(node)
         node = node.get(ITSELF)  # the nested names belong to another control
     texts = cast("list[str] | None", node)
-    return _unsent(field, own, path) if texts is None else _read_texts(field, texts, own)
+    return _unsent(field, own, path, is_form) if texts is None else _read_texts(field, texts, own)
 
 
-def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
+def _json_of(field: Field, node: Sequence[Any], own: OwnTypes, path: Sequence[str | int]) -> object:
+    """Return the document in the texts of a field, or ``_ABSENT`` if they contain no JSON. A list
+    of lists may be JSON in any text, because clients can't send it otherwise.
+    """
+    is_part = {*map(type, node)} == {JsonText} and _takes_json(field, own)
+    if not (is_part or is_grid(field)):
+        return _ABSENT
+    try:
+        found = json_in(node, field.elements is not None, Decimal in kinds_in(field.hint))
+    except ValueError as error:
+        if is_part:
+            raise FormError(path, str(error).removesuffix(".")) from None
+        return _ABSENT
+    is_read = is_part or all(isinstance(one, list) for one in cast("list[object]", found))
+    return found if is_read else _ABSENT
+
+
+def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int], is_form: bool) -> object:
     """Return the value of a field for which a form has no value. Browsers send nothing for an
-    unticked box, a list without a choice, or a group of such inputs.
+    unticked box, a list without a choice, or a group of such inputs. A query without values for a
+    structure has an empty one.
     """
     if field.omissible or field.is_json_text:
         return _ABSENT
     elements = elements_of(field)
     if elements is not None:  # no tuple of a fixed length is empty
-        return _ABSENT if elements[0] else []
-    if field.kind is bool:
+        return _ABSENT if elements[0] or not is_form else []
+    if field.kind is bool and is_form:
         return False
     # The name is in the path if a class always contains itself, so that no document creates it.
     if field.required and len(field.members) == 1 and field.name not in path[:-1]:
-        return document_of(field.members, {}, own, True, path)
-    return {} if field.required and owner_of(field.kind) in MAPPINGS else _ABSENT
+        return document_of(field.members, {}, own, is_form, path)
+    is_dict = field.required and owner_of(field.kind) in MAPPINGS
+    return {} if is_dict and is_form else _ABSENT
 
 
 def _read_rows(
