@@ -149,6 +149,26 @@ def test_an_array_in_one_part_and_several_parts_fill_a_list(make_client: MakeCli
             assert answer.json() == titles
 
 
+def test_a_list_without_a_part_has_its_default(make_client: MakeClient) -> None:
+    """Clients send no part for an empty list."""
+    app = App(errors="json")
+
+    @app.post("/optional")
+    def optional(file: UploadFile, meta: list[Titled] | None = None) -> Any:
+        return [meta]
+
+    @app.post("/needed")
+    def needed(file: UploadFile, meta: list[Titled]) -> Any:
+        return [meta]
+
+    client, sent = make_client(app), {"file": ("a.txt", b"x")}
+    assert client.post("/optional", files=sent).json() == [None]
+    assert client.post("/optional", files=files(b'[{"title": "a"}]', None)).json()[0]
+    answer = client.post("/needed", files=sent)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "meta"
+
+
 def test_text_that_is_declared_as_json_is_still_text(make_client: MakeClient) -> None:
     client = make_client(Uploads())
     assert client.post("/raw", files=files(TITLE, None)).text == TITLE.decode()

@@ -655,9 +655,9 @@ def _of_structure(
     kind = list if is_array else None if members else owner_of(root)
     if stated is None or isinstance(stated, Body):
         places = {"json": BY_NAME["json"]}
-        if kind in (None, list):
+        if kind is None:
             places["form"] = BY_NAME["form"]
-        elif stated is None:
+        elif kind is list or stated is None:
             places["form"] = partial(_with_json, name), None
         expected = _EXPECTED.get(kind, "JSON of one of several types")
         if optional and default is REQUIRED:
