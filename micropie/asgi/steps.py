@@ -106,9 +106,9 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
         value = end.value
     finally:
         if held or held.tokens is not None:
-            # a generator that is still open ends later, in the same lane
+            # a generator that is still open ends later, in the same lane, as do a WebSocket's hooks
             has_any = exchange.generators or exchange.resources
-            is_over = not (has_any and exchange.open_generators())
+            is_over = not (exchange.hooks_begun or (has_any and exchange.open_generators()))
             exchange.tokens = None if is_over else held.tokens or exchange.tokens
             held.end(is_over=is_over)
         # avoid a reference cycle with this frame

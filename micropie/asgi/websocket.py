@@ -19,7 +19,7 @@ from micropie._core.errors import (
 )
 from micropie._core.execution import CLEAN_UP_WITHIN, current, in_thread
 from micropie._core.execution.placement import IO_THREADS
-from micropie._core.flow import cleanup, converse, run_mount_guards
+from micropie._core.flow import CloseInfo, cleanup, conclude, prepare, run_mount_guards
 from micropie._core.http import (
     BindingError,
     MultiDict,
@@ -83,10 +83,17 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         elif (await receive())["type"] == "websocket.connect":
             # If the first message is another one, the client has disconnected already.
             socket = WebSocket(exchange, request, connection)
+            result: object = None
+            failure: Exception | None = None
             try:
-                close_info = await perform(
-                    converse(found, request, connection.run, socket), exchange
-                )
+                try:
+                    result = call = await perform(prepare(found, request, socket), exchange)
+                    if call.__class__ is not CloseInfo:
+                        result = await connection.run(*call)
+                except Exception as error:
+                    failure = error
+                # outside of ``except``, so that later errors get no false ``__context__``
+                close_info = await perform(conclude(request, result, failure), exchange)
             except BaseException:
                 try:
                     await perform_cleanup(exchange, exchange.cleanup_steps())
@@ -98,6 +105,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
             if connection.state is not GONE:
                 await connection.finish(close_info)
     finally:
+        result = failure = None  # avoid a reference cycle with this frame
         try:
             if exchange.ends is not None:
                 await close_request(exchange)

@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from micropie._core.flow.websocket import (
         CloseInfo,
         cleanup,
-        converse,
+        conclude,
+        prepare,
         run_mount_guards,
     )
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"websocket": "CloseInfo cleanup converse run_mount_guards"}
+    __name__, {"websocket": "CloseInfo cleanup conclude prepare run_mount_guards"}
 )

@@ -2,8 +2,10 @@
 
 A driver (``asgi/websocket.py``) creates the request and finds the route (stage 1). If a mounted
 application serves the path, the driver passes the WebSocket to it. Otherwise, the driver creates
-the socket, performs the steps of ``converse``, and then ends the WebSocket as described by the
-``CloseInfo`` that the flow returns. There are six stages:
+the socket, performs the steps of ``prepare``, runs the handler, performs the steps of ``conclude``,
+and ends the WebSocket as described by the ``CloseInfo`` that ``conclude`` returns. The handler runs
+between the two flows, because inside a flow, this flow and the coroutine that performs its steps
+would take memory for hours. There are six stages:
 
     1. The route is found.
     2. HTTP hooks whose ``guards`` is True run, and the session is opened.
@@ -17,8 +19,8 @@ A handshake can be refused like a request: with a status and a sentence.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from micropie._core.errors import (
     ClientDisconnect,
@@ -30,7 +32,7 @@ from micropie._core.errors import (
     failure_in,
     logger,
 )
-from micropie._core.execution.steps import AWAIT, HANDLER, RELEASE, Flow, call
+from micropie._core.execution.steps import HANDLER, RELEASE, Flow, call
 from micropie._core.flow.errors import drop_traceback, plain_response
 from micropie._core.flow.hooks import no_method, part_of, planned_hooks, run_before
 from micropie._core.flow.resources import close_resources, end_resources, with_resources
@@ -68,67 +70,71 @@ _ENDING = "The server is shutting down. Please try again."
 _NORMAL_END = CloseInfo(websockets.NORMAL, "", None)
 
 
-def converse(
-    found: RouteMatch,
-    request: WebSocketRequest,
-    run_handler: Callable[..., Awaitable[object]],
-    socket: object,
-) -> Flow[CloseInfo]:
-    """Take a WebSocket through stages 1 to 5. Return the ``CloseInfo`` with which the driver ends
-    the WebSocket if it is still open.
-
-    ``run_handler(handler, socket, *arguments)`` is a function of the driver that runs the handler
-    with these arguments.
+def prepare(
+    found: RouteMatch, request: WebSocketRequest, socket: object
+) -> Flow[Sequence[Any] | CloseInfo]:
+    """Take a WebSocket through stages 1 to 3, and bind the arguments of its handler. Return the
+    handler and its arguments, or the ``CloseInfo`` with which the handshake is refused. Raises the
+    exceptions that refuse it.
     """
     exchange = request._exchange
-    failure: Exception | None = None
-    try:
-        # 1. Route.
-        route, arguments, values = found
-        if not route.is_found:
-            route.call(*arguments)  # raises the refusal
-        exchange.route = route
-        exchange.outside.update(route.for_tools)
-        exchange.config = config = route.config
-        refusal = None
-        # 2. Run the HTTP hooks with ``guards``, and open the session.
-        if config.shutdown.is_over:
-            refusal = _close_info(request, websockets.GOING_AWAY, "", error_response(503, _ENDING))
-        elif config.middlewares or config.sessions.opens_ahead:
-            refusal = yield from _run_guards(request)
-            if refusal is None:
-                yield from exchange.open_session()
-        # 3. Check the origin first, so that the WebSocket hooks never see a handshake from a page
-        # of another site. Then run the hooks.
-        if refusal is None:
-            _check_origin(request, config)
-            if config.ws_middlewares:
-                refusal = yield from _run_websocket_hooks(request, config)
+    # 1. Route.
+    route, arguments, values = found
+    if not route.is_found:
+        route.call(*arguments)  # raises the refusal
+    exchange.route = route
+    exchange.outside.update(route.for_tools)
+    exchange.config = config = route.config
+    # 2. Run the HTTP hooks with ``guards``, and open the session.
+    if config.shutdown.is_over:
+        return _close_info(request, websockets.GOING_AWAY, "", error_response(503, _ENDING))
+    if config.middlewares or config.sessions.opens_ahead:
+        refusal = yield from _run_guards(request)
         if refusal is not None:
-            close_info = refusal
-        else:
-            # 4. Bind and run. The handler may run for hours, so first close the resources that only
-            # access checks depend on.
-            if exchange.resources:
-                yield from close_resources(exchange, None, route.providers)
-            if len(arguments) != route.plain_args:
-                arguments = route.bind(request, arguments, values)
-            if route.providers:
-                arguments = yield from with_resources(request, route, arguments)
-            result = yield AWAIT, run_handler, (route.call, socket, *arguments)
-            close_info = _close_info_after_return(request, result)
-    except Exception as error:
-        failure = error
-    # 5. Clean up, outside of ``except``, so that later errors get no false ``__context__``.
+            return refusal
+        yield from exchange.open_session()
+    # 3. Check the origin first, so that the WebSocket hooks never see a handshake from a page of
+    # another site. Then run the hooks.
+    _check_origin(request, config)
+    if config.ws_middlewares:
+        refusal = yield from _run_websocket_hooks(request, config)
+        if refusal is not None:
+            return refusal
+    # 4. Bind. The handler may run for hours, so first close the resources that only access checks
+    # depend on.
+    if exchange.resources:
+        yield from close_resources(exchange, None, route.providers)
+    if len(arguments) != route.plain_args:
+        arguments = route.bind(request, arguments, values)
+    if route.providers:
+        arguments = yield from with_resources(request, route, arguments)
+    return route.call, socket, *arguments
+
+
+def conclude(
+    request: WebSocketRequest, result: object, failure: Exception | None
+) -> Flow[CloseInfo]:
+    """Take a WebSocket through stage 5. Return the ``CloseInfo`` with which the driver ends it if
+    it is still open.
+
+    - ``result``: the result of its handler, or the ``CloseInfo`` that ``prepare`` has returned.
+    - ``failure``: the exception that ``prepare`` or the handler has raised.
+    """
+    exchange = request._exchange
     try:
+        if result.__class__ is CloseInfo:
+            close_info = result
+        elif result is not None and isinstance(result, RaisedAnswer):
+            failure = result  # an error that is returned counts as raised
+        elif failure is None:
+            close_info = _close_info_after_return(request, result)
         if exchange.resources:
             failure = yield from exchange.resources.close(failure)
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
             drop_traceback(failure)
     finally:
-        # avoid a reference cycle between the exception and this frame
-        del failure, found, arguments
+        del failure, result  # avoid a reference cycle between the exception and this frame
     if exchange.hooks_begun or exchange.answer.session is not None:
         try:
             yield from cleanup(request)
@@ -263,11 +269,8 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
 
 
 def _close_info_after_return(request: WebSocketRequest, result: object) -> CloseInfo:
-    """Raise an error that a handler has returned, as for requests. Other results are discarded."""
-    if result is not None:
+    if result is not None:  # it is discarded
         advisor = config_of(request._exchange).advisor
-        if isinstance(result, RaisedAnswer):
-            raise result
         if advisor is not None:
             advisor.review_websocket_result(request._exchange, result)
     if request._exchange.answer.is_accepted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,36 @@ REFUSALS = [
     ({"status": 5}, (500, 1011, ""), "500 Internal Server Error"),
     ({"code": 1006}, (500, 1011, ""), "500 Internal Server Error"),
 ]
+
+
+NAME: ContextVar[str] = ContextVar("NAME")
+
+
+class Setting(WebSocketMiddleware):
+    """Sets a context variable, and resets it by its token, which is valid in one context only."""
+
+    token: Token[str]
+
+    def before_websocket(self, request: Any) -> None:
+        self.token = NAME.set("ann")
+
+    def after_websocket(self, request: Any) -> None:
+        NAME.reset(self.token)
+
+
+def test_the_hooks_of_a_websocket_share_one_context(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text(NAME.get())
+
+    app: Any = app_of(handler)
+    app.ws_middlewares += [OnlyBefore(), Setting()]
+    with open_client(app).websocket("/") as ws:
+        assert ws.receive_text() == "ann"
+        assert closing(ws) == (1000, "")
+    assert errors(caplog) == []
 
 
 @pytest.mark.parametrize("denial", [True, False])
