@@ -230,13 +230,44 @@ LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
 class _Running:
-    """A task that was started by a ``LoopTasks``.
+    """A task that was started by a ``LoopTasks``, its ``owner``.
 
     ``task``: the task itself under asyncio, whose loop only has a weak reference to it; None under
     trio, which keeps its tasks alive.
     """
 
-    task: Any = None
+    __slots__ = ("owner", "task")  # set by the owner, because ``__init__`` would be another call
+
+    owner: LoopTasks
+    task: Any
+
+    async def run(self, function: AsyncFunction, arguments: Sequence[object]) -> None:
+        """Run the task. Call ``remove`` here, because a done callback of the task would run one
+        turn of the loop later.
+        """
+        try:
+            await function(*arguments)
+        except anyio.get_cancelled_exc_class():
+            pass  # asyncio's task would keep a raised exception and its frames
+        finally:
+            self.owner.remove(self)
+
+    def cancel(self) -> None:
+        """Cancel the task under asyncio, unless it has ended."""
+        if self.task is not None:
+            self.end_with_task()
+            self.task.cancel()
+
+    def end_with_task(self) -> None:
+        """Call ``end`` after the task, because a task that is cancelled before it begins never
+        enters ``run``.
+        """
+        if self.task is not None:
+            self.task.add_done_callback(self.end)
+
+    def end(self, _task: object = None) -> None:
+        """Record that the task has ended."""
+        self.owner.remove(self)
 
 
 class LoopTasks:
@@ -303,20 +334,19 @@ class LoopTasks:
 
         Return a function that cancels the task.
         """
-        running = _Running()
         # Register the task before it is created, because with ``asyncio.eager_task_factory`` it may
         # end at once.
+        running = _Running()
+        running.owner, running.task = self, None
         self._tasks.add(running)
         if self._create_task is not None:
-            running.task = self._create_task(
-                self._run(running, function, arguments), context=context
-            )
-            return partial(self._cancel, running)
+            running.task = self._create_task(running.run(function, arguments), context=context)
+            return running.cancel
         scope = self.new_scope()
 
         async def run() -> None:
             with scope:
-                await self._run(running, function, arguments)
+                await running.run(function, arguments)
 
         context = copy_context() if context is None else context
         sys.modules["trio"].lowlevel.spawn_system_task(run, context=context)
@@ -333,9 +363,10 @@ class LoopTasks:
             return
         asyncio: Any = sys.modules["asyncio"]
         running, loop, own = _Running(), asyncio.get_running_loop(), self.current_task()
+        running.owner, running.task = self, None
         self._tasks.add(running)
         context = copy_context()
-        coroutine = self._run(running, _in_two_parts, (function(*arguments),))
+        coroutine = running.run(_in_two_parts, (function(*arguments),))
         # Not ``create_task``, which may begin the coroutine (``asyncio.eager_task_factory``).
         running.task = task = asyncio.Task(coroutine, loop=loop, context=context)
         # For libraries, the code must run in its own task from the start: cancel scopes, for
@@ -351,8 +382,9 @@ class LoopTasks:
     def hold(self) -> Action:
         """Let ``join`` wait until the returned function is called, on this loop."""
         running = _Running()
+        running.owner, running.task = self, None
         self._tasks.add(running)
-        return partial(self._ended, running)
+        return running.end
 
     async def sleep(self, seconds: float) -> None:
         """Wait for ``seconds``. If this is cancelled, no timer keeps the context of the task; see
@@ -377,38 +409,17 @@ class LoopTasks:
             os.set_blocking(descriptor, True)  # uvloop has changed it
             timer.cancel()
 
-    def _cancel(self, running: _Running) -> None:
-        if running in self._tasks:
-            # A task that is cancelled before it begins never enters ``_run``, which would have
-            # called ``_ended``.
-            running.task.add_done_callback(partial(self._ended, running))
-            running.task.cancel()
-
     async def join(self) -> None:
         """Wait until all tasks have ended."""
         self.has_ended = True
         while self._tasks:
             for running in self._tasks:
-                # If a task is cancelled before it begins, it never enters ``_run``, which would
-                # have called ``_ended``.
-                if running.task is not None:
-                    running.task.add_done_callback(partial(self._ended, running))
+                running.end_with_task()
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    async def _run(
-        self, running: _Running, function: AsyncFunction, arguments: Sequence[object]
-    ) -> None:
-        # Call ``_ended`` here, because a done callback of the task would run one turn of the loop
-        # later.
-        try:
-            await function(*arguments)
-        except anyio.get_cancelled_exc_class():
-            pass  # asyncio's task would keep a raised exception and its frames
-        finally:
-            self._ended(running)
-
-    def _ended(self, running: _Running, _task: object = None) -> None:
+    def remove(self, running: _Running) -> None:
+        """Record that a task has ended."""
         self._tasks.discard(running)
         # The frames of a cancelled task refer to ``running``, so avoid a reference cycle.
         running.task = None
@@ -507,7 +518,7 @@ class SingleWaiterEvent:
             self._rung.set_result(None)
 
 
-class TaskWaiter:
+class TaskWaiter(SingleWaiterEvent):
     """Lets tasks of the current event loop wait, one at a time.
 
     ``await waiter.wait()`` returns at the next ``waiter.wake()``. Any thread may call ``wake``,
@@ -518,8 +529,12 @@ class TaskWaiter:
     ``wait`` is lost.
     """
 
+    __slots__ = ("_tasks",)
+
     def __init__(self) -> None:
-        tasks = TASKS.get()
-        event = SingleWaiterEvent(tasks)
-        self.wait: Callable[[], Awaitable[None]] = event.wait
-        self.wake: Action = partial(tasks.call, event.ring)
+        self._tasks = TASKS.get()
+        super().__init__(self._tasks)
+
+    def wake(self) -> None:
+        """Wake the waiting task, if there is one. Any thread may call this."""
+        self._tasks.call(self.ring)
