@@ -268,7 +268,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self.has_begun = False
         self._yields_text = False
         self._in_a_row = 0  # how many messages a task has taken in a row without waiting
-        self._forget: Callable[[], object] = int  # does nothing before the subscription begins
+        self._shutdown: Any = None  # the signal that ends the subscription
         self._waiter: TaskWaiter | None = None  # reused for a task's next wait
 
     @property
@@ -304,7 +304,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._forget()
+        if self._shutdown is not None:
+            self._shutdown.leave(self._mailbox.end)
         self._hub.leave(self._mailbox, self.channels)
         self._mailbox.end()
 
@@ -320,9 +321,9 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             raise RuntimeError("a subscription can be used only once: call subscribe() again")
         self.has_begun = True
         joining = self._hub.join(self._mailbox, self)
-        shutdown = current_shutdown()
+        self._shutdown = shutdown = current_shutdown()
         if shutdown is not None:
-            self._forget = shutdown.add(self._mailbox.end)
+            shutdown.add(self._mailbox.end)
         try:
             yield joining
         except BaseException:

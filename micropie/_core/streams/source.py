@@ -257,8 +257,8 @@ def current_shutdown() -> ShutdownSignal | None:
     Return None outside of requests and of the tasks that startup creates. The signal's attribute
     ``is_over`` is True once the signal has been given. Its method ``add(function)`` calls
     ``function`` without arguments when the signal is given, or immediately if it has already been
-    given. ``add`` returns a function that removes ``function``. ``is_over`` and ``add`` may be used
-    in any thread.
+    given. ``add`` returns a function that removes ``function``, as ``leave(function)`` does. All of
+    these may be used in any thread.
 
         forget = signal.add(waiter.wake)
     """
