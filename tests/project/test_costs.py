@@ -119,8 +119,8 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     # an invalid object or array may be a part of a union
     "dataclasses refused": (8440, 8270),
     "models refused": (3100, 2920),
-    "upload": (3980, 2850),
-    "session write": (1690, 1900),  # a session knows the objects that parameters have for it
+    "upload": (3980, 2860),
+    "session write": (1690, 1910),  # a session knows the objects that parameters have for it
     "session read": (950, 1200),
     "cookies": (1250, 1480),
     "template": (1750, 830),

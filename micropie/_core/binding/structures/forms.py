@@ -116,13 +116,14 @@ def _read(
     """
     field = rooted(field)
     if isinstance(node, list):
-        if not field.is_json_text:
-            found = _json_of(field, node, own, path)
-            if found is not _ABSENT:
-                return found
-            if field.elements is not None:
-                return _read_rows(*field.elements, node, own, path, is_form)
-        return _read_texts(field, node, own)
+        is_text = field.is_json_text
+        if not is_text and {*map(type, node)} == {JsonText} and _takes_json(field, own):
+            return _json_of(field, node, True, path)
+        if is_text or field.elements is None:
+            return _read_texts(field, node, own)
+        if is_grid(field) and (found := _json_of(field, node, False, path)) is not _ABSENT:
+            return found
+        return _read_rows(*field.elements, node, own, path, is_form)
     if isinstance(node, dict):
         has_numbers = any(isinstance(one, int) for one in node)
         elements = elements_of(field) if has_numbers else field.elements
@@ -144,13 +145,10 @@ def _read(
     return _unsent(field, own, path, is_form) if texts is None else _read_texts(field, texts, own)
 
 
-def _json_of(field: Field, node: Sequence[Any], own: OwnTypes, path: Sequence[str | int]) -> object:
-    """Return the document in the texts of a field, or ``_ABSENT`` if they contain no JSON. A list
-    of lists may be JSON in any text, because clients can't send it otherwise.
+def _json_of(field: Field, node: Sequence[str], is_part: bool, path: Sequence[str | int]) -> object:
+    """Return the document in the texts of a field that are parts with JSON, or else of a list of
+    lists, which clients can't send otherwise. Return ``_ABSENT`` if these contain no JSON.
     """
-    is_part = {*map(type, node)} == {JsonText} and _takes_json(field, own)
-    if not (is_part or is_grid(field)):
-        return _ABSENT
     try:
         found = json_in(node, field.elements is not None, Decimal in kinds_in(field.hint))
     except ValueError as error:

@@ -161,12 +161,18 @@ class Shape:
                         inside[shape] = collect(taken)
             if rest:
                 is_plain = False
-                if self._structures and not issubclass(kind, str | int | float):
-                    raise TypeError(
-                        f"it has a {kind.__name__} where the annotation declares "
-                        + " | ".join(self._structures)
-                    )
+                self._refuse(kind)
         return is_plain
+
+    def _refuse(self, kind: type) -> None:
+        """Raise ``TypeError`` for a value of a class that is not declared, if it may have fields
+        that the declared classes don't have.
+        """
+        if self._structures and not issubclass(kind, str | int | float):
+            raise TypeError(
+                f"it has a {kind.__name__} where the annotation declares "
+                + " | ".join(self._structures)
+            )
 
     def _options_for(self, kind: type) -> Sequence[_Option]:
         """Return the types of the annotation that values of a class may have. The last one takes
