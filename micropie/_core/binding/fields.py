@@ -260,7 +260,7 @@ def structure_name(structure: object) -> str:
 
 @lru_cache(maxsize=256)
 def fields_of(structure: type) -> Sequence[Field]:
-    """Return the fields of a structure."""
+    """Return the fields of a structure or a named tuple."""
     owner: Any = owner_of(structure)
     if is_pydantic(structure):
         infos = getattr(owner, "model_fields", getattr(owner, "__pydantic_fields__", {}))
@@ -278,30 +278,50 @@ def fields_of(structure: type) -> Sequence[Field]:
             if getattr(one, "init", None) is not False  # of a dataclass
         ]
     else:
-        hints = hints_of_class(structure)
-        # msgspec can't read each field of a dataclass that pydantic creates. Its default may be
-        # pydantic's Field, whose constraints are used: ``pieces: int = Field(gt=0)``.
-        is_known = dataclasses.is_dataclass(owner)
-        stated: Iterable[Any] = (
-            dataclasses.fields(owner) if is_known else msgspec().inspect.type_info(structure).fields
-        )
+        # a named tuple may have no annotations
+        hints = {**dict.fromkeys(getattr(owner, "_fields", ()), Any), **hints_of_class(structure)}
+        # The default of a dataclass's field may be pydantic's Field, whose constraints are used:
+        # ``pieces: int = Field(gt=0)``.
         found = [
             (
-                one.name,
-                [getattr(one, "encode_name", one.name)],
-                hints[one.name],
-                [one.default] if type(one.default).__name__ == "FieldInfo" else [],
-                one.default is one.default_factory if is_known else one.required,
-                one.default,
+                name,
+                [sent],
+                hints[name],
+                [default] if type(default).__name__ == "FieldInfo" else [],
+                is_needed,
+                default,
             )
-            for one in stated
-            if getattr(one, "init", True)
+            for name, sent, is_needed, default in _stated_in(structure)
         ]
     fields = []
     for attribute, names, hint, metadata, required, default in found:
         hint = without_aliases(Annotated[(hint, *stated)] if (stated := [*metadata]) else hint)
         fields.append(field_of(hint, names, attribute, required, default))
     return fields
+
+
+def _stated_in(structure: Any) -> Iterator[tuple[str, str, bool, object]]:
+    """Yield the name of each field of a structure that is no model, or of a named tuple; its name
+    in JSON; whether it is required; and its default.
+    """
+    owner: Any = owner_of(structure)
+    if hasattr(owner, "__required_keys__"):
+        for name, hint in _qualified_hints(structure).items():
+            stated: Any = {Required: True, NotRequired: False}
+            yield name, name, stated.get(get_origin(hint), name in owner.__required_keys__), ...
+    elif hasattr(owner, "_field_defaults"):
+        for name in owner._fields:
+            yield name, name, name not in owner._field_defaults, owner._field_defaults.get(name)
+    else:
+        # msgspec's ``type_info`` would also read the structures inside, and refuses some unions
+        is_struct = hasattr(owner, "__struct_fields__")
+        nothing = getattr(sys.modules.get("attr"), "NOTHING", None)
+        for one in msgspec().structs.fields(structure) if is_struct else declared_fields(owner):
+            factory = getattr(one, "default_factory", getattr(one.default, "factory", nothing))
+            default = factory() if factory in (list, dict, set) else one.default
+            sent = getattr(one, "encode_name", one.name)
+            # without a default, both are ``MISSING``, ``NODEFAULT`` or ``NOTHING``
+            yield one.name, sent, one.default is factory, default
 
 
 def _names_in(structure: object, name: str, alias: object) -> Sequence[str]:
@@ -350,6 +370,11 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     """Return the annotations of a structure's attributes, with the type variables of a generic
     class replaced with types. A free variable is replaced with its bound, as in msgspec.
     """
+    hints = _qualified_hints(structure).items()
+    return {name: without_aliases(_unqualified(hint)) for name, hint in hints}
+
+
+def _qualified_hints(structure: type) -> Mapping[str, Hint]:
     owner = owner_of(structure)
     given = {owner_of(one): _types_for(one) for one in generic_bases(structure)}
     names: dict[str, Hint] = {}  # by which a generic model gets itself in its annotations
@@ -365,7 +390,7 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
             hint = with_types(found[name], given.get(base, {}))
             free = (hint,) if isinstance(hint, TypeVar) else getattr(hint, "__parameters__", ())
             hints.setdefault(name, with_types(hint, {one: _bound_of(one) for one in free}))
-    return {name: without_aliases(_unqualified(hint)) for name, hint in hints.items()}
+    return hints
 
 
 def _unqualified(hint: Hint) -> Hint:
@@ -532,11 +557,7 @@ def _elements_with(kind: type) -> tuple[Sequence[Field], Field] | None:
     found = elements_in(kind)
     if found is None:
         return None
-    owner: Any = owner_of(kind)
-    if is_structure(kind):
-        needed = [*map(bool, tag_of(kind)), *(one.required for one in fields_of(kind))]
-    else:
-        needed = [name not in owner._field_defaults for name in owner._fields]
+    needed = [*map(bool, tag_of(kind)), *(one.required for one in fields_of(kind))]
     first = zip(found[0], needed, strict=True)
     return [field_of(hint, required=is_needed) for hint, is_needed in first], field_of(found[1])
 
