@@ -4,17 +4,25 @@ setting.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from inspect import Parameter
-from typing import Any, get_origin
+from types import UnionType
+from typing import Any, Literal, LiteralString, Union, get_args, get_origin
 
 from micropie._core.binding import (
     Converter,
+    Field,
     answer_parts,
     converter_for,
     declared_source,
+    elements_in,
+    fields_of,
     is_adapted,
     is_structure,
     items_of,
+    parts_of,
+    tag_of,
+    type_name,
     without_aliases,
     without_unset,
 )
@@ -32,6 +40,11 @@ class TypeInfo:
       name to look up there.
     - ``annotation``: the annotation without the source and the type of ``UNSET``, and with each
       alias replaced by its type.
+    - ``wrapped``, ``metadata``: X and the metadata for ``Annotated[X, ...]``, X and () for a
+      ``NewType`` of X, otherwise the annotation and ().
+    - ``bare``: the annotation without any ``Annotated`` and ``NewType`` around it.
+    - ``kind``, ``arguments``: the class or the form behind it, and what is in its brackets:
+      ``dict`` and ``(str, int)`` for ``dict[str, int]``.
 
     Raises ``SetupError`` if the annotation has two sources.
     """
@@ -39,6 +52,12 @@ class TypeInfo:
     def __init__(self, annotation: object) -> None:
         self.source, stated = declared_source(without_aliases(annotation))
         self.annotation: Any = without_unset(stated)
+        self.wrapped, self.metadata = parts_of(self.annotation)
+        self.bare = self.wrapped
+        while (inner := parts_of(self.bare)[0]) is not self.bare:
+            self.bare = inner
+        self.kind: Any = get_origin(self.bare) or self.bare
+        self.arguments = get_args(self.bare)
 
     @property
     def structure(self) -> type | None:
@@ -47,6 +66,56 @@ class TypeInfo:
         ``msgspec.Struct`` and pydantic models, also generic ones such as ``Page[User]``.
         """
         return self.annotation if is_structure(self.annotation) else None
+
+    @property
+    def members(self) -> Sequence[Any]:
+        """The members of a union, or only the bare annotation."""
+        return self.arguments if self.kind in (Union, UnionType) else (self.bare,)
+
+    @property
+    def name(self) -> str:
+        """The name of a class, with its arguments: "Page[User]"."""
+        inner = ", ".join(map(type_name, self.arguments))
+        return f"{self.kind.__name__}[{inner}]" if inner else str(self.kind.__name__)
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether the annotation is a structure or a named tuple."""
+        return self.structure is not None or hasattr(self.kind, "_field_defaults")
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        """The fields of a structure or a named tuple, or (). Each has these attributes:
+
+        - ``name``, ``attribute``: its names in JSON and in Python.
+        - ``hint``: its annotation, without the type of ``UNSET``.
+        - ``required``: whether clients must send it.
+        - ``default``: its value if it isn't sent, unless a function creates it.
+        """
+        return fields_of(self.annotation) if self.has_fields else ()
+
+    @property
+    def tag(self) -> Mapping[str, object]:
+        """The tag of a ``msgspec.Struct`` by the name of its field, or {}."""
+        return tag_of(self.annotation)
+
+    @property
+    def is_array(self) -> bool:
+        """Whether values are arrays in JSON: those of collections, named tuples and ``Struct``
+        classes with ``array_like``.
+        """
+        return elements_in(self.annotation) is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a ``Struct`` has ``forbid_unknown_fields``."""
+        config = getattr(self.kind, "__struct_config__", None)
+        return config is not None and config.forbid_unknown_fields
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the annotation is a pydantic model or one of pydantic's dataclasses."""
+        return "__pydantic_serializer__" in vars(self.kind)
 
     @property
     def is_pydantics(self) -> bool:
@@ -73,9 +142,13 @@ class TypeInfo:
         """How results of this type are sent: as "json", "text", "html" or "stream". It is
         "response" for a response object, and "" for a type that leaves this open, such as ``Any``.
         """
-        kind = get_origin(self.annotation) or self.annotation
-        is_known = isinstance(kind, type) and kind not in (Any, Parameter.empty)
-        return sent_as(kind) if is_known else ""
+        kinds = map(type, self.arguments) if self.kind is Literal else [self.kind]
+        found = {
+            sent_as(kind)
+            for kind in (str if one is LiteralString else one for one in kinds)
+            if isinstance(kind, type) and kind not in (Any, Parameter.empty)
+        }
+        return found.pop() if len(found) == 1 else ""
 
     def items(self, is_generator: bool) -> tuple[object, ...]:
         """Return the types of the items if results of this type are streamed as JSON lines:
@@ -85,7 +158,7 @@ class TypeInfo:
         ``is_generator``: whether the handler is a generator function, for which ``Iterable`` means
         a stream too.
         """
-        return items_of([self.annotation], is_generator)
+        return items_of([self.bare], is_generator)
 
     def converter(self) -> Converter:
         """Return the converter from text to the type, which handlers' parameters use too.

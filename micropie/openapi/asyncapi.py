@@ -9,18 +9,18 @@ without type arguments a message may be anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Never, get_args, get_origin
+from typing import Never
 
-from micropie import App, EventStream
-from micropie.extensions import Application, Inspector, RouteEntry
+from micropie import App
+from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import (
     Builder,
     Sorted,
-    bare_type,
     doc_of,
     info_of,
     is_described,
+    is_event_stream,
     sort_inputs,
 )
 from micropie.openapi.schemas import Schema, rewritten, with_short_names, without_infinities
@@ -43,7 +43,7 @@ def build_channels(app: App, docs: Docs) -> Schema:
         if is_described(entry):
             builder.add_socket(entry)
     for entry in inspector.routes():
-        if is_described(entry) and any(map(_is_event_stream, entry.results)):
+        if is_described(entry) and any(map(_has_events, entry.results)):
             builder.add_events(entry)
     document: Schema = {
         "asyncapi": "3.0.0",
@@ -112,7 +112,7 @@ class _ChannelBuilder(Builder):
         return schemas
 
     def _message(self, annotation: object, *, is_received: bool) -> Schema:
-        kind = bare_type(annotation)
+        kind = TypeInfo(annotation).bare
         message = _AS_THEY_ARE.get(kind, {})
         schemas = self.inputs if is_received else self.answers
         payload = {} if kind in (bytes, object) else schemas.of(annotation)
@@ -129,11 +129,8 @@ class _ChannelBuilder(Builder):
         }
 
 
-def _is_event_stream(annotation: object) -> bool:
-    kind = get_origin(annotation) or annotation
-    return any(map(_is_event_stream, get_args(annotation))) or (
-        isinstance(kind, type) and issubclass(kind, EventStream)
-    )
+def _has_events(annotation: object) -> bool:
+    return any(is_event_stream(TypeInfo(one).kind) for one in TypeInfo(annotation).answer[1])
 
 
 def _as_draft_7(found: Schema) -> Schema:

@@ -621,15 +621,15 @@ class Builder:
         determine them.
         """
         status = stated or 200
-        origin = _origin_of(annotation)
-        kind: type = origin if isinstance(origin, type) else type(origin)
-        if issubclass(kind, Redirect):
+        kind = TypeInfo(annotation).kind
+        if isinstance(kind, type) and issubclass(kind, Redirect):
             status = status if status in _REDIRECTS else 303
             return str(status), {"description": _phrase(status)}
         # Omit the schema of an event stream, because tools disagree about whether it describes one
         # event or the whole stream.
-        is_stream = issubclass(kind, EventStream)
-        content = {"text/event-stream": {}} if is_stream else self._content(entry, annotation)
+        content = (
+            {"text/event-stream": {}} if is_event_stream(kind) else self._content(entry, annotation)
+        )
         if content is None:
             return None
         answer: dict[str, object] = {"description": _phrase(status) or str(status)}
@@ -641,19 +641,19 @@ class Builder:
         """
         if annotation in (None, NoneType):
             return {}
-        bare, function = bare_type(annotation), entry.route.function
+        info, function = TypeInfo(annotation), entry.route.function
         is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-        items = TypeInfo(bare).items(is_generator)
+        items = info.items(is_generator)
         if items:
             schema = self.answers.of(typing.Union[items])  # noqa: UP007 - the number of types varies
             lines = {"type": "array", "items": schema}
             text = {"type": "string", "contentMediaType": _LINES, "contentSchema": lines}
             return {_LINES: {"itemSchema": schema} if self.is_3_2 else {"schema": text}}
-        how = TypeInfo(bare).sent_as
+        how = info.sent_as
         if how == "html":
             return {"text/html": {"schema": {"type": "string"}}}
-        is_text = _is_text(bare)
-        is_vague = how == "" and isinstance(_origin_of(annotation), type)
+        is_text = how == "text"
+        is_vague = how == "" and isinstance(info.kind, type)
         if is_text or how == "stream" or (is_vague and is_generator):
             kinds = ["text/html" if entry.application.settings.text == "html" else "text/plain"]
             if kinds == ["text/plain"] and entry.mentions("html"):
@@ -734,12 +734,10 @@ def _refusals(check: Callable[..., object]) -> set[int]:
         # The annotation has a name that is imported only for type checkers, or the check is a
         # built-in without a signature.
         return {403}
+    kinds = {*TypeInfo(answer).members}
     # the check can reject a request only by raising an exception
-    if answer == typing.Literal[True]:
-        return set()
-    kinds = {answer, *typing.get_args(answer)}
-    if kinds - {answer} == {Redirect, typing.Literal[True]}:
-        return {303}
+    if kinds <= {Redirect, typing.Literal[True]}:
+        return {303} if Redirect in kinds else set()
     return {303, 403} if Redirect in kinds else {403}
 
 
@@ -756,21 +754,6 @@ def _conditions_of(entry: RouteEntry) -> set[int]:
     return found | {*map(int, description_of(entry).responses or ())} & {304, 412, 428}
 
 
-def bare_type(annotation: object) -> object:
-    """Return X for ``Annotated[X, ...]`` and for a ``NewType`` of X."""
-    while isinstance(annotation, typing.NewType):
-        annotation = annotation.__supertype__
-    if typing.get_origin(annotation) is typing.Annotated:
-        return bare_type(typing.get_args(annotation)[0])
-    return annotation
-
-
-def _origin_of(annotation: object) -> object:
-    """Return the class or the form behind an annotation: ``list`` for ``list[int]``."""
-    bare = bare_type(annotation)
-    return typing.get_origin(bare) or bare
-
-
 def _is_error(annotation: object) -> bool:
     """Return whether an annotation is ``Never`` or an exception class. These don't describe a
     response of the handler itself.
@@ -779,11 +762,8 @@ def _is_error(annotation: object) -> bool:
     return is_raised or annotation in (typing.NoReturn, typing.Never)
 
 
-def _is_text(bare: object) -> bool:
-    """Return whether all values of a type are sent as text or bytes."""
-    if typing.get_origin(bare) is typing.Literal:
-        return all(TypeInfo(type(value)).sent_as == "text" for value in typing.get_args(bare))
-    return bare is typing.LiteralString or TypeInfo(bare).sent_as == "text"
+def is_event_stream(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, EventStream)
 
 
 def _phrase(status: int) -> str:

@@ -1,8 +1,8 @@
 """JSON Schema for the types in annotations: draft 2020-12, which OpenAPI 3.1 uses.
 
-msgspec describes dataclasses, TypedDicts and Structs. pydantic describes its own models. All other
-types are described here, in agreement with ``binding.converters``. An unknown type gets the schema
-of any value.
+pydantic describes its own models. All other types are described here, in agreement with
+``binding.converters``, and structures by their list of fields in ``binding.fields``. An unknown
+type gets the schema of any value.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import inspect
 import logging
+import re
 import sys
 import types
 from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
@@ -30,23 +31,15 @@ from collections.abc import (
     ValuesView,
 )
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from itertools import chain, count, product
+from itertools import chain, count
 from typing import (
-    Annotated,
     Any,
     Literal,
-    NewType,
     TypeAlias,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
 )
-from uuid import UUID
 
 from micropie import SetupError, UploadFile
 from micropie.extensions import Application, TypeInfo, dumps, loads
@@ -55,6 +48,8 @@ logger = logging.getLogger("micropie")
 
 Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]
+
+_BOTH: Sequence[Mode] = ("validation", "serialization")
 
 _SETS = (set, frozenset, Set, MutableSet, KeysView)
 _ANY_ARRAYS = (Iterable, Container, Reversible, Collection, Sequence, MutableSequence)
@@ -122,44 +117,46 @@ class Schemas:
         self.components = components
         self._mode = mode
         self._known: dict[type, Schema] = {}
+        # The schemas that the structure being described refers to by name, and how they are named.
+        self._named: dict[str, Schema] = {}
+        self._form = ""
 
     def of(self, annotation: object) -> Schema:
         """Return the schema of an annotation, or ``{}`` for any value."""
-        annotation = TypeInfo(annotation).annotation
-        if (known := self._simple(annotation)) is not None:
-            return known
-        if isinstance(annotation, NewType):
-            return self.of(annotation.__supertype__)
-        origin, arguments = get_origin(annotation), get_args(annotation)
-        if origin is Annotated:
-            return self._constrained(arguments[0], arguments[1:])
-        if origin in (Union, types.UnionType):
-            return self._union(arguments)
-        if origin is Literal:
-            return _choice([*map(self._written, arguments)])
-        kind: Any = origin or annotation
-        if kind in _ARRAYS:
-            return self._array(kind, arguments)
-        if kind in _OBJECTS:
-            return self._object(*arguments)
-        has_fields = TypeInfo(annotation).structure is not None or hasattr(kind, "_field_defaults")
-        return self._structure(annotation) if has_fields else {}
-
-    def _simple(self, annotation: object) -> Schema | None:
-        """Return the schema of a type that contains no other types, or None."""
         if not isinstance(annotation, Hashable):  # no type, as in "-> [str]"
             return {}
+        info = TypeInfo(annotation)
+        if (known := self._simple(info)) is not None:
+            return known
+        if info.wrapped is not info.annotation:
+            return self._constrained(TypeInfo(info.wrapped), info.metadata)
+        if len(info.members) > 1:
+            return self._union(info.members)
+        kind: Any = info.kind
+        if kind is Literal:
+            return _choice([*map(self._written, info.arguments)])
+        if kind in _ARRAYS:
+            return self._array(kind, info.arguments)
+        if kind in _OBJECTS:
+            return self._object(*info.arguments)
+        return {}
+
+    def _simple(self, info: TypeInfo) -> Schema | None:
+        """Return the schema of a class, or of None, or None for another type."""
+        annotation = info.annotation
         kind = annotation if isinstance(annotation, type) else None
         if kind is not None and (own := self._own(kind)) is not None:
-            return own
-        info = TypeInfo(annotation)
-        if info.structure is None and info.is_pydantics:
+            is_named = self._form and issubclass(kind, enum.Enum)
+            return self._stored(info, lambda: own) if is_named else own
+        if info.has_fields:
+            return self._structure(info)
+        if info.is_pydantics:
             return self._adapted(annotation)
         if annotation in (None, types.NoneType):
             return {"type": "null"}
         if kind is UploadFile:
             return {"type": "string", "format": "binary"}
-        return None if kind is None else _schema_of(kind)
+        return None if kind is None else _schema_of(info)
 
     def _adapted(self, annotation: object) -> Schema:
         """Return the schema of a type whose values pydantic creates, such as ``HttpUrl``."""
@@ -184,12 +181,10 @@ class Schemas:
             return self._flags(kind)
         if issubclass(kind, enum.Enum):
             return _choice([*map(self._written, map(self.own.sent, kind))])
-        if encode is None:
-            is_sent = kind is Decimal and self._mode == "serialization"
-            return {"type": "string", "format": "decimal"} if is_sent else None
-        is_known = TypeInfo(kind).structure is not None or _schema_of(kind) is not None
-        if is_known and not self._is_encoded(kind):
-            return None
+        if encode is None or (_is_known(kind) and not self._is_encoded(kind)):
+            # msgspec reads a Decimal in a structure from a string, too
+            is_text = self._form or self._mode == "serialization"
+            return {"type": "string", "format": "decimal"} if kind is Decimal and is_text else None
         if isinstance(encode, type):
             return self.of(encode)
         try:
@@ -235,9 +230,9 @@ class Schemas:
         mapping = {tag: one["$ref"] for one, own in zip(found, values, strict=True) for tag in own}
         return {"oneOf": found, "discriminator": {"propertyName": name, "mapping": mapping}}
 
-    def _constrained(self, annotation: object, metadata: tuple[object, ...]) -> Schema:
-        is_union = get_origin(annotation) in (Union, types.UnionType)
-        schema = self._union(get_args(annotation), metadata) if is_union else self.of(annotation)
+    def _constrained(self, info: TypeInfo, metadata: Sequence[object]) -> Schema:
+        is_union = len(info.members) > 1
+        schema = self._union(info.members, metadata) if is_union else self.of(info.annotation)
         members = [one for one in schema.get("anyOf", [schema]) if one != {"type": "null"}]
         is_base64 = any("contentEncoding" in one for one in members)
         lengths = dict.fromkeys(_LENGTHS.get(one.get("type"), "Length") for one in members)
@@ -278,146 +273,77 @@ class Schemas:
         return {**schema, "uniqueItems": True} if kind in _SETS else schema
 
     def _object(self, key: object = str, member: object = Any) -> Schema:
-        names, members = _names_for(self.of(key)), self.of(member)
+        names = _names_for(self.of(key), ChainMap(self._named, self.components))
+        members = self.of(member)
         return {
             "type": "object",
             **({"propertyNames": names} if names else {}),
             **({"additionalProperties": members} if members else {}),
         }
 
-    def _structure(self, structure: Any) -> Schema:
+    def _structure(self, info: TypeInfo) -> Schema:
         """Return the schema of a structure, and store the schemas that it refers to by name in
         ``components``. If a name is taken, put the module's name before it. If this name is taken
         too, as for two classes of one module, append a number.
         """
+        structure = info.annotation
+        if structure in self._known:
+            return dict(self._known[structure])
         # pydantic doesn't call the encoders that apply to the fields of other classes
-        is_pydantics = TypeInfo(structure).is_pydantics and not self.own.encoders
-        is_own = "__pydantic_serializer__" in vars(get_origin(structure) or structure)
-        describe = self._by_pydantic if is_pydantics or is_own else self._by_msgspec
+        is_pydantics = info.is_model or (info.is_pydantics and not self.own.encoders)
+        own = partial(self._stored, info, partial(self._fields, info))
+        describe = partial(self._by_pydantic, structure) if is_pydantics else own
+        if self._form and not is_pydantics:
+            return describe()
+        outer, known = (self._form, self._named), self._known
         long = f"{structure.__module__}.{{name}}"
         forms = chain(("{name}", long), (f"{long}{number}" for number in count(2)))
-        while structure not in self._known:
-            form = next(forms)
-            described = describe(structure, f"{_SCHEMAS}{form}")
-            own, found = described
-            named = {form.format(name=name): one for name, one in found.items()}
-            schema, named = rewritten((own, named), partial(_for_generators, named))
-            if all(_are_same(self.components.get(name, one), one) for name, one in named.items()):
-                self.components |= {**named, **self.components}
-                self._known[structure] = schema
-        return dict(self._known[structure])
+        described, is_free = {}, False
+        while not is_free:
+            self._form, self._named, self._known = next(forms), {}, {**known}
+            described, named = describe(), self._named
+            is_free = all(self.components.get(name, one) == one for name, one in named.items())
+        self.components |= self._named
+        self._form, self._named = outer
+        self._known[structure] = described
+        return dict(described)
 
-    def _by_msgspec(self, structure: type, template: str) -> tuple[Schema, dict[str, Schema]]:
-        try:
-            import msgspec
+    def _stored(self, info: TypeInfo, describe: Callable[[], Schema]) -> Schema:
+        """Store the schema of a class by its name, and return a reference to it."""
+        if info.annotation in self._known:
+            return dict(self._known[info.annotation])
+        name = self._form.format(name=re.sub(r"[^\w.-]", "_", info.name))
+        while name in self._named:  # that of another class
+            name = f"{info.kind.__module__}.{name}"
+        reference = self._known[info.annotation] = {"$ref": f"{_SCHEMAS}{name}"}
+        self._named[name] = {}  # the class may contain itself
+        about = inspect.cleandoc(info.kind.__doc__ or "")
+        if info.kind.__module__.startswith("micropie."):  # the rest is for Python programmers
+            about = " ".join(about.partition("\n\n")[0].split())
+        is_written = about and not about.startswith(f"{info.kind.__name__}(")
+        stated = {"title": info.name} | ({"description": about} if is_written else {})
+        self._named[name] = stated | describe()
+        return dict(reference)
 
-            describe = msgspec.json.schema_components
-            # msgspec refuses a class for one empty schema in it
-            (schema,), components = describe(
-                [structure],
-                schema_hook=lambda kind: self.of(kind) or {"title": kind.__name__},
-                ref_template=template,
-            )
-        except (ImportError, TypeError):
-            # msgspec isn't installed, or can't read the class: it may have a field with a union of
-            # types that msgspec can't tell apart.
-            return self._by_hints(structure), {}
-        found = {template.format(name=name): one for name, one in components.items()}
-        self._add_formats(msgspec.inspect.type_info(structure), schema, found, set())
-        return schema, components
-
-    def _by_hints(self, structure: Any) -> Schema:
-        kind = get_origin(structure) or structure
-        hints = get_type_hints(kind)
-        required = getattr(kind, "__required_keys__", ())
-        if is_dataclass(kind):
-            hints = {one.name: hints[one.name] for one in fields(kind)}
-            makes = ((one.name, (one.default, one.default_factory)) for one in fields(kind))
-            required = [name for name, made in makes if {*made} == {MISSING}]
-        self._known[structure] = {}  # the structure may contain itself
-        properties = {name: self.of(hint) for name, hint in hints.items()}
-        del self._known[structure]
-        if hasattr(kind, "_field_defaults"):
-            return _tuple(properties.values())
-        return {
-            "type": "object",
-            "title": kind.__name__,
-            "properties": properties,
-            **({"required": [*required]} if required else {}),
-        }
-
-    def _add_formats(self, info: Any, schema: Schema, components: Schema, done: set[str]) -> None:
-        """Add what msgspec doesn't describe: the formats of datetimes and times if the time zone is
-        optional, and types that have encoders. Also shorten the descriptions of micropie's own
-        types.
-
-        - ``info``: msgspec's type object for the schema.
-        - ``components``: the schemas of the structures, by the references to them.
-        - ``done``: the references that were followed already.
-        """
-        own = getattr(info, "type", None) or info  # of ``Annotated[..., Meta(...)]``
-        if reference := schema.get("$ref"):
-            schema = components.get(reference, {})
-            owner = getattr(own, "cls", type(None)).__name__
-            # If the schema's title is the name of another class, the schema belongs to another
-            # structure of the union.
-            if reference in done or schema.get("title", "").partition("[")[0] != owner:
-                return
-            done.add(reference)
-            made = get_origin(own.cls) or own.cls
-            if made in self.own.decoders or self._is_encoded(made) or issubclass(made, enum.Flag):
-                schema.clear()
-                schema |= self.of(made)
-                return
-            # Keep only the first paragraph; the others are for Python programmers.
-            if own.cls.__module__.startswith("micropie."):
-                about = schema["description"].partition("\n\n")[0]
-                schema["description"] = " ".join(about.split())
-        if schema.get("type") == "string":
-            self._describe_text(own, schema)
-        self._describe_names(own, schema)
-        fields, properties = getattr(own, "fields", ()), schema.get("properties", {})
-        texts = _documentation(own.cls) if fields else {}
-        for one in fields:
-            found = properties.get(one.encode_name, {})
-            found |= {**texts.get(one.name, {}), **found}
-            if "default" in found and self._is_encoded(type(one.default)):
-                found["default"] = self._written(one.default)
-        parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
-        pairs = [
-            *((one.type, properties.get(one.encode_name)) for one in fields),
-            # For a tuple or an ``array_like`` Struct. Pair from the end, because such a Struct may
-            # begin with a tag.
-            *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
-            (getattr(own, "item_type", None), schema.get("items")),
-            (getattr(own, "value_type", None), schema.get("additionalProperties")),
-            (getattr(own, "key_type", None), schema.get("propertyNames")),
-            *product(getattr(own, "types", (own,)), schema.get("anyOf", ())),
-        ]
-        for inside, found in pairs:
-            if inside is not None and isinstance(found, dict):
-                self._add_formats(inside, found, components, done)
-
-    def _describe_text(self, info: Any, schema: Schema) -> None:
-        """Complete msgspec's schema of a type that is a string. ``info``: msgspec's type object."""
-        made = _STANDARD.get(type(info).__name__)
-        if made is not None and self._is_encoded(made):
-            kept = {name: schema[name] for name in _ABOUT if name in schema}
-            schema.clear()
-            schema |= self.of(made) | kept
-        elif made in (datetime, time):
-            schema |= self.of(made) | schema
-            if info.tz is False:
-                _make_local(schema)
-
-    def _describe_names(self, info: Any, schema: Schema) -> None:
-        """Add what a dict's keys are to msgspec's schema of it. ``info``: msgspec's type object."""
-        key = getattr(info, "key_type", None)
-        if key is not None and "propertyNames" not in schema:
-            key = getattr(key, "type", key)  # of ``Annotated[..., Meta(...)]``
-            values = getattr(key, "values", None)
-            made = _STANDARD.get(type(key).__name__, getattr(key, "cls", Any))
-            schema["propertyNames"] = self.of(made if values is None else Literal[tuple(values)])
+    def _fields(self, info: TypeInfo) -> Schema:
+        parts = {name: _choice([value]) for name, value in info.tag.items()}
+        needed = [*parts]
+        for field in info.fields:
+            parts[field.name] = found = self.of(field.hint)
+            if field.required:
+                needed.append(field.name)
+                continue
+            value = field.default
+            with suppress(ValueError):  # there is no default
+                value = self.own.sent(value) if self._is_encoded(type(value)) else value
+                found["default"] = value if value is None else loads(dumps(value))
+        if info.is_array:
+            schema = {**_tuple(parts.values()), "minItems": len(needed)}
+            if info.structure is not None and not info.is_closed:
+                del schema["maxItems"]
+            return schema
+        closed = {"additionalProperties": False} if info.is_closed else {}
+        return {"type": "object", "properties": parts, "required": needed, **closed}
 
     def _is_encoded(self, kind: type) -> bool:
         """Return whether an encoder of the application changes the values that are described. In a
@@ -426,11 +352,11 @@ class Schemas:
         is_seen = self._mode == "serialization" or issubclass(kind, enum.Enum)
         return is_seen and self.own.encoder_of(kind) is not None
 
-    def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
+    def _by_pydantic(self, model: Any) -> Schema:
         # pydantic is imported already, because the type is one of its models
         pydantic = sys.modules["pydantic"].json_schema
         base = pydantic.GenerateJsonSchema
-        unknown: dict[Mode, set[str]] = {mode: set() for mode in get_args(Mode)}
+        unknown: dict[Mode, set[str]] = {mode: set() for mode in _BOTH}
         methods = {
             "handle_invalid_for_json_schema": lambda one, *found: self._beyond_pydantic(
                 unknown[one.mode], *found
@@ -454,7 +380,7 @@ class Schemas:
         }
         options = {"schema_generator": type("_Generator", (base,), methods)}
         adapter = _adapter_for(model)
-        body, answer = (adapter.json_schema(mode=mode, **options) for mode in get_args(Mode))
+        body, answer = (adapter.json_schema(mode=mode, **options) for mode in _BOTH)
         if unknown[self._mode]:
             problem = (
                 "%s: pydantic can't describe %s, so the OpenAPI document allows any value there"
@@ -462,16 +388,23 @@ class Schemas:
             logger.warning(problem, model.__qualname__, ", ".join(sorted(unknown[self._mode])))
         # If the schemas for received and for sent values differ, pydantic creates two names:
         # Dog-Input and Dog-Output.
-        modes = [self._mode] if body == answer else get_args(Mode)
-        template = template.replace("{name}", "{model}")
+        modes = [self._mode] if body == answer else _BOTH
+        template = f"{_SCHEMAS}{self._form.replace('{name}', '{model}')}"
         schemas, document = adapter.json_schemas(
             [(model, mode, adapter) for mode in modes], ref_template=template, **options
         )
         others = "-Output" if self._mode == "validation" else "-Input"
-        named = document.get("$defs", {})
-        return schemas[model, self._mode], {
-            name: one for name, one in named.items() if not name.endswith(others)
+        found = {
+            self._form.format(name=name): one
+            for name, one in document.get("$defs", {}).items()
+            if not name.endswith(others)
         }
+        schema, found = rewritten(
+            (schemas[model, self._mode], found), partial(_for_generators, found)
+        )
+        self._named |= found
+        described: Schema = schema
+        return described
 
     def _beyond_pydantic(self, unknown: set[str], found: Schema, about: str) -> Schema:
         """Return the schema of a type that pydantic can't describe. The schema comes from the
@@ -485,17 +418,6 @@ class Schemas:
         return {}
 
 
-def _documentation(structure: object) -> Mapping[str, Schema]:
-    """Return the descriptions in ``Annotated[..., Doc("...")]``, by the names of the fields."""
-    hints = get_type_hints(get_origin(structure) or structure, include_extras=True)
-    texts = (
-        (name, getattr(part, "documentation", None))
-        for name, hint in hints.items()
-        for part in getattr(hint, "__metadata__", ())
-    )
-    return {name: {"description": text} for name, text in texts if isinstance(text, str)}
-
-
 _LOCAL = {"date-time": "date-time-local", "time": "time-local", "partial-time": "time-local"}
 
 
@@ -507,34 +429,10 @@ def _make_local(schema: Schema) -> None:
     schema |= {"format": _LOCAL[known]} if known in _LOCAL else {}
 
 
-# The types that msgspec writes as strings, or as the names in an object, by its own names for them.
-_STANDARD: Mapping[str, type] = {
-    "BytesType": bytes,
-    "DateTimeType": datetime,
-    "DateType": date,
-    "DecimalType": Decimal,
-    "FloatType": float,
-    "IntType": int,
-    "TimeDeltaType": timedelta,
-    "TimeType": time,
-    "UUIDType": UUID,
-}
-_ABOUT = ("title", "description", "default")
-
-
 def _adapter_for(_hint: object) -> Any:
     # in a function of its own, because pydantic looks up the names in annotations among the
     # variables of the caller first
     return sys.modules["pydantic"].TypeAdapter(_hint)
-
-
-def _are_same(one: Schema, other: Schema) -> bool:
-    """Return whether two schemas of the same name describe the same type. The schemas of an
-    enumeration may differ: msgspec sorts the values, and pydantic adds ``type``.
-    """
-    return one == other or (
-        "enum" in one and sorted(map(str, one["enum"])) == sorted(map(str, other.get("enum", ())))
-    )
 
 
 def with_short_names(document: Schema) -> Schema:
@@ -598,16 +496,23 @@ def _tags_of(
     The field is the tag of msgspec Structs, or the field in ``Field(discriminator=...)`` of a union
     of pydantic models.
     """
-    if all(hasattr(one, "__struct_config__") for one in members):
-        configs = [one.__struct_config__ for one in members]
-        names, values = {one.tag_field for one in configs}, [[str(one.tag)] for one in configs]
-        return None if names == {None} else (names.pop(), values)
-    stated = (getattr(one, "discriminator", None) for one in metadata)
-    name = next((one for one in stated if isinstance(one, str)), None)
-    if name is None or not all(hasattr(one, "model_fields") for one in members):
+    # the innermost one is first
+    every = (getattr(one, "discriminator", None) for one in metadata)
+    stated = next((one for one in every if one is not None), None)
+    tags = [
+        {name: (value,) for name, value in info.tag.items()}
+        or {
+            field.name: TypeInfo(field.hint).arguments
+            for field in info.fields
+            if field.attribute == stated
+        }
+        for info in map(TypeInfo, members)
+    ]
+    names = {*chain(*tags)}
+    if len(names) != 1 or not all(tags):
         return None
-    fields = [one.model_fields[name] for one in members]
-    return fields[0].alias or name, [[*map(_text, get_args(one.annotation))] for one in fields]
+    (name,) = names
+    return name, [[*map(_text, one[name])] for one in tags]
 
 
 def _text(value: object) -> str:
@@ -624,10 +529,15 @@ def _tuple(members: Iterable[Schema]) -> Schema:
     }
 
 
-def _schema_of(kind: type) -> Schema | None:
+def _is_known(kind: type) -> bool:
+    info = TypeInfo(kind)
+    return info.has_fields or _schema_of(info) is not None
+
+
+def _schema_of(info: TypeInfo) -> Schema | None:
     """Return the schema of a type that contains no other types, or None."""
     try:
-        schema = TypeInfo(kind).converter().schema
+        schema = info.converter().schema
     except SetupError:
         return None
     return None if schema is None else {**schema}
@@ -696,8 +606,6 @@ def _for_generators(named: Mapping[str, Schema], schema: Schema) -> Schema:
         return {**{name: one for name, one in schema.items() if name != "enum"}, **_choice(values)}
     if schema.get("type") != "array":
         return schema
-    if schema.get("items") is False:  # a tuple, whose length ``maxItems`` limits
-        return {name: one for name, one in schema.items() if name != "items"}
     return schema if "prefixItems" in schema else {"items": {}, **schema}
 
 

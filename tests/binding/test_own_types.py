@@ -404,8 +404,9 @@ def test_a_body_is_described_by_its_decoder_and_a_response_by_its_encoder(
 def test_a_custom_type_in_a_msgspec_structure_is_described_as_it_is_sent() -> None:
     schemas = schemas_for(OwnTypes({Price: str, Team: stars}, {}), {}, "serialization")
     schemas.of(Rated)
-    assert schemas.components["Price"] == {"type": "string"}
-    assert {"type": "integer"} in schemas.components["Rated"]["properties"]["team"]["anyOf"]
+    properties = schemas.components["Rated"]["properties"]
+    assert {"type": "string"} in properties["money"]["anyOf"]
+    assert {"type": "integer"} in properties["team"]["anyOf"]
 
 
 # -- mistakes at set-up ----------------------------------------------------------------------------

@@ -305,7 +305,8 @@ def test_each_member_of_a_union_is_described() -> None:
             "application/json": {"schema": schema},
             "application/x-www-form-urlencoded": {"schema": schema},
         }
-    assert document["components"]["schemas"]["Cat"]["properties"]["type"] == {"enum": ["cat"]}
+    tag = document["components"]["schemas"]["Cat"]["properties"]["type"]
+    assert tag == {"type": "string", "enum": ["cat"]}
 
 
 @dataclass

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, make_dataclass
 from datetime import date
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    Required,
+    TypedDict,
+    TypeVar,
+)
 
+import attrs
 import pydantic
 import pytest
 from markupsafe import Markup
@@ -521,7 +533,8 @@ def test_one_of_several_classes_for_the_query_has_the_parameters_of_each(
         ("most", False),
         ("year", False),
     ]
-    assert found[0]["schema"] == {"anyOf": [{"enum": ["name"]}, {"enum": ["year"]}]}
+    tags = [{"type": "string", "enum": [tag]} for tag in ("name", "year")]
+    assert found[0]["schema"] == {"anyOf": tags}
     assert found[2]["schema"] == {"type": "integer", "default": 10}
     assert make_client(app).get("/find?type=year&year=2026").text == "ByYear(year=2026, most=10)"
 
@@ -1411,7 +1424,7 @@ def test_a_generic_structure_is_described_with_its_type_arguments(kind: Any) -> 
     unknown = schemas_for(OwnTypes({}, {}), components, "serialization").of(kind[Session])
     assert unknown == {"$ref": f"#/components/schemas/{kind.__name__}_Session_"}
     described = components[f"{kind.__name__}_Session_"]
-    assert described["properties"]["items"] == {"type": "array", "items": {"title": "Session"}}
+    assert described["properties"]["items"] == {"type": "array", "items": {}}
     assert described["required"] == ["items"]
 
 
@@ -1598,8 +1611,11 @@ class Family:
     made: int = field(init=False, default=5)
 
 
-def test_a_class_that_msgspec_cannot_read_is_described_by_its_annotations() -> None:
-    found = schemas_for(OwnTypes({}, {}), {}, "serialization").of(Family)
+def test_a_class_that_msgspec_cannot_read_is_described() -> None:
+    components = dict[str, Any]()
+    reference = schemas_for(OwnTypes({}, {}), components, "serialization").of(Family)
+    assert reference == {"$ref": "#/components/schemas/Family"}
+    found = components["Family"]
     head = found["properties"].pop("head")
     assert head["anyOf"] == [
         {"$ref": f"#/components/schemas/{name}"} for name in ("Lone", "Another")
@@ -1607,31 +1623,146 @@ def test_a_class_that_msgspec_cannot_read_is_described_by_its_annotations() -> N
     assert found == {
         "type": "object",
         "title": "Family",
+        "description": Family.__doc__,
         "properties": {
-            "members": {"type": "array", "items": {}},
-            "made": {"type": "integer"},
+            "members": {"type": "array", "items": reference, "default": []},
+            "made": {"type": "integer", "default": 5},
         },
         "required": ["head"],
     }
 
 
-def test_without_msgspec_a_structure_is_described_by_its_annotations(
-    monkeypatch: pytest.MonkeyPatch,
+class Partly(TypedDict, total=False):
+    a: Required[int]
+    b: str
+
+
+class Rest(TypedDict):
+    a: int
+    b: NotRequired[str]
+
+
+@attrs.define
+class Own:
+    a: int
+    c: list[str] = attrs.Factory(list)
+    d: str = attrs.Factory(lambda: "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "others"),
+    [
+        (Lone, {}),
+        (Partly, {"b": {"type": "string"}}),
+        (Rest, {"b": {"type": "string"}}),
+        (
+            Own,
+            {
+                "c": {"type": "array", "items": {"type": "string"}, "default": []},
+                "d": {"type": "string"},
+            },
+        ),
+    ],
+)
+def test_without_msgspec_a_structure_is_described(
+    kind: type, others: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    found = schemas_for(OwnTypes({}, {}), {}, "validation").of(Lone)
-    assert found == {
-        "type": "object",
-        "title": "Lone",
-        "properties": {"a": {"type": "integer"}},
-        "required": ["a"],
+    components = dict[str, Any]()
+    schemas_for(OwnTypes({}, {}), components, "validation").of(kind)
+    assert components == {
+        kind.__name__: {
+            "type": "object",
+            "title": kind.__name__,
+            "properties": {"a": {"type": "integer"}, **others},
+            "required": ["a"],
+        }
     }
-    assert schemas_for(OwnTypes({}, {}), {}, "serialization").of(Pair) == {
-        "type": "array",
-        "prefixItems": [{"type": "integer"}, {"type": "string"}],
-        "minItems": 2,
-        "maxItems": 2,
+
+
+Untyped = namedtuple("Untyped", "a b", defaults=(1,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inner"),
+    [
+        (Pair, [{"type": "integer"}, {"type": "string", "default": ""}]),
+        (Untyped, [{}, {"default": 1}]),
+    ],
+)
+def test_without_msgspec_a_named_tuple_is_described(
+    kind: type, inner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    components = dict[str, Any]()
+    schemas_for(OwnTypes({}, {}), components, "serialization").of(kind)
+    assert components == {
+        kind.__name__: {
+            "title": kind.__name__,
+            "type": "array",
+            "prefixItems": inner,
+            "minItems": sum("default" not in one for one in inner),
+            "maxItems": 2,
+        }
     }
+
+
+class Point(Struct, array_like=True, tag="point"):
+    x: int
+    y: int = 0
+
+
+class Closed(Struct, array_like=True, forbid_unknown_fields=True):
+    x: int
+
+
+class Strict(Struct, forbid_unknown_fields=True):
+    x: int
+
+
+def test_structs_that_are_arrays_or_forbid_further_fields_are_described() -> None:
+    components = dict[str, Any]()
+    schemas = schemas_for(OwnTypes({}, {}), components, "validation")
+    x, y = {"type": "integer"}, {"type": "integer", "default": 0}
+    for kind in (Point, Closed, Strict):
+        assert schemas.of(kind) == {"$ref": f"#/components/schemas/{kind.__name__}"}
+    tag = {"type": "string", "enum": ["point"]}
+    point, closed, strict = (components[one] for one in ("Point", "Closed", "Strict"))
+    assert point["prefixItems"] == [tag, x, y]
+    assert (point["minItems"], "maxItems" in point) == (2, False)
+    assert (closed["prefixItems"], closed["minItems"], closed["maxItems"]) == ([x], 1, 1)
+    assert strict["additionalProperties"] is False
+
+
+def other_lone() -> Any:
+    return make_dataclass("Lone", [("b", int)])
+
+
+def test_classes_of_the_same_name_inside_a_structure_have_different_names() -> None:
+    first, second = other_lone(), other_lone()
+    around = make_dataclass("Around", [("a", Lone), ("b", first), ("c", second), ("d", first)])
+    components = dict[str, Any]()
+    schemas_for(OwnTypes({}, {}), components, "validation").of(around)
+    found = {
+        name: one["$ref"].rpartition("/")[2]
+        for name, one in components["Around"]["properties"].items()
+    }
+    long = f"{first.__module__}.Lone"
+    assert found == {"a": "Lone", "b": long, "c": f"{first.__module__}.{long}", "d": long}
+    assert [*components["Lone"]["properties"]] == ["a"]
+
+
+def test_a_model_and_a_class_of_its_name_have_different_names() -> None:
+    """With encoders, pydantic doesn't describe the class around its model."""
+    model = pydantic.create_model("Lone", n=(int, ...))
+    around = make_dataclass("Around", [("a", Lone), ("b", model), ("c", model)])
+    components = dict[str, Any]()
+    own = OwnTypes({Markup: str}, {})
+    reference = schemas_for(own, components, "validation").of(around)
+    properties = components[reference["$ref"].rpartition("/")[2]]["properties"]
+    names = {name: one["$ref"].rpartition("/")[2] for name, one in properties.items()}
+    assert names["b"] == names["c"] != names["a"]
+    assert [[*components[names[one]]["properties"]] for one in "ab"] == [["a"], ["n"]]
 
 
 def test_describe_does_not_change_responses() -> None:

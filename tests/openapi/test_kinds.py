@@ -21,7 +21,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from typing_extensions import Sentinel
 
 from micropie import App, Body, Form, Header, Query, SetupError, UploadFile, get, post
+from micropie._core.binding import OwnTypes
 from tests.support.clients import MakeClient
+from tests.support.schemas import schemas_for
 
 JSON = "application/json"
 
@@ -531,6 +533,14 @@ class Bill:
 OwnBill: Any = make_dataclass("OwnBill", [("toll", OwnToll)])
 
 
+def test_the_innermost_of_several_discriminators_is_described() -> None:
+    hint = Annotated[
+        Car | Bike, pydantic.Field(discriminator="kind"), pydantic.Field(discriminator="colour")
+    ]
+    found = schemas_for(OwnTypes({}, {}), {}, "serialization").of(hint)
+    assert found["discriminator"]["propertyName"] == "kind"
+
+
 def test_an_own_type_leaves_a_class_of_the_same_name_alone() -> None:
     def written(toll: Any) -> str:
         return str(toll.cents)
@@ -544,8 +554,7 @@ def test_an_own_type_leaves_a_class_of_the_same_name_alone() -> None:
         app.get(f"/{number}")(handler)
     schemas = app.openapi()["components"]["schemas"]
     assert schemas["Toll"]["properties"] == {"amount": {"type": "integer"}}
-    name = schemas[f"{OwnBill.__module__}.OwnBill"]["properties"]["toll"]["$ref"].rpartition("/")[2]
-    assert schemas[name] == {"type": "string"}
+    assert schemas["OwnBill"]["properties"]["toll"] == {"type": "string"}
     for bill_name in ("Bill", f"{__name__}.Bill"):
         due = schemas[bill_name]["properties"]["due"]
         assert due == {"type": "string", "format": "date-time"}

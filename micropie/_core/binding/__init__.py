@@ -26,7 +26,13 @@ from micropie._core.binding.annotations import (
     without_aliases,
     without_unset,
 )
-from micropie._core.binding.fields import is_structure
+from micropie._core.binding.fields import (
+    Field,
+    elements_in,
+    fields_of,
+    is_structure,
+    tag_of,
+)
 from micropie._core.binding.signatures.parameters import BoundParameter
 from micropie._core.binding.signatures.plan import (
     Plan,
@@ -59,6 +65,7 @@ from micropie._core.binding.values.converters import (
     Converter,
     OwnTypes,
     converter_for,
+    parts_of,
 )
 from micropie._core.on_demand import names_on_demand
 

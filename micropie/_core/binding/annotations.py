@@ -73,6 +73,8 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
     Where an alias is used inside its own definition, it is replaced by ``Any``. ``around``: the
     aliases that contain this annotation. ``Literal["a", None]`` becomes ``Literal["a"] | None``.
     """
+    if type(annotation) is type:  # like most annotations
+        return annotation
     origin, arguments = get_origin(annotation), get_args(annotation)
     alias = origin or annotation
     inner = tuple(without_aliases(one, around) for one in arguments)
