@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from micropie import App, EventStream, HTTPError, SetupError, WebSocket
-from micropie._core.execution.cancellation import GracefulScope
+from micropie._core.execution.cancellation import GracefulScope, awaited_future
 from micropie._core.execution.loop import TASKS
 from micropie.middleware import Timeout, ends_with_client
 from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece
@@ -167,6 +167,23 @@ async def shielded_to_its_end(_: Database) -> str:
     return "in time"
 
 
+async def in_many_shields(_: Database) -> None:
+    """Between two shields, wait for one turn of the event loop only."""
+    for _time in range(20):
+        await anyio.lowlevel.checkpoint()
+        with anyio.CancelScope(shield=True):
+            await asyncio.sleep(0.303)
+
+
+async def iterating_in_shields(database: Database) -> None:
+    async def items() -> AsyncIterator[None]:
+        await in_many_shields(database)
+        yield
+
+    async for _ in items():
+        pass
+
+
 async def awaited_task(database: Database) -> None:
     await asyncio.create_task(database.query())
 
@@ -215,6 +232,8 @@ KINDS = [
     Kind(shielded),
     Kind(shielded_briefly),
     Kind(shielded_to_its_end, ("returned in time",)),  # the next wait is cancelled
+    Kind(in_many_shields),
+    Kind(iterating_in_shields),
     Kind(awaited_task),
     Kind(catching, ("returned in time", "cleaned up"), 200),
     Kind(stubborn, ("returned None",)),  # by level in the end, so it can't clean up
@@ -252,7 +271,7 @@ def test_code_is_cancelled_once_and_may_clean_up(
 
 @each_kind
 def test_cancellation_works_the_same_on_the_background_loop(kind: Kind) -> None:
-    if kind.code in (shielded, shielded_briefly, shielded_to_its_end):
+    if "shield" in kind.code.__name__:
         pytest.skip("waits for real seconds")
     # only one kind uses up its grace; the others clean up within it, on a busy machine as well
     app = Root(kind.code, GRACE if kind.code is stubborn else PATIENCE)
@@ -263,6 +282,24 @@ def test_cancellation_works_the_same_on_the_background_loop(kind: Kind) -> None:
     assert [int(status[:3]) for status in statuses] == [503] * (len(statuses) - 1) + [kind.status]
     assert app.notes == [*kind.notes]
     assert app.database.running == 0
+
+
+def test_a_future_is_found_without_asking_proxies_or_another_loop_s_futures() -> None:
+    class Proxy:
+        def __getattribute__(self, name: str) -> object:
+            raise RuntimeError("outside of a request")
+
+    def advance_manually(proxy: Proxy, future: asyncio.Future[None]) -> Iterator[None]:
+        yield
+
+    loop, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    future = other.create_future()
+    steps = advance_manually(Proxy(), future)
+    next(steps)
+    assert awaited_future(steps, loop) is None
+    assert awaited_future(steps, other) is future
+    loop.close()
+    other.close()
 
 
 def limited(seconds: float = LIMIT, **settings: Any) -> App:

@@ -12,7 +12,8 @@ cancellation might never end. So under asyncio, there are two stages:
 
 Code that waits in a shield of anyio must not be cancelled. This includes code that waits for
 ``anyio.to_thread.run_sync``. ``Task.cancel`` ignores shields, so the cancellation is *withheld*: it
-is tried again every ``RETRY_EVERY`` seconds. Code that ends before that was never cancelled.
+is tried again whenever what the code waits for is done, because the next shield may begin at once,
+and every ``RETRY_EVERY`` seconds. Code that ends before that was never cancelled.
 
 The children of an anyio task group are cancelled by level, because the group cancels its own scope.
 Under trio, every cancellation is by level.
@@ -20,9 +21,11 @@ Under trio, every cancellation is by level.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from itertools import islice
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -45,6 +48,16 @@ CANCEL_GRACE = 1.0
 # Seconds between two attempts to cancel code in a shield.
 RETRY_EVERY = 0.01
 
+# How often to try at once when a wait is done. Between two shields, code may wait for one turn of
+# the event loop only, as in the checkpoint at the beginning of ``anyio.to_thread.run_sync``.
+RETRY_TURNS = 5
+
+# The attributes for what coroutines, generators and async generators wait for, and the modules of
+# built-in iterators.
+_INNER = ("cr_await", "gi_yieldfrom", "ag_await")
+_BUILT_IN = ("builtins", "_asyncio")
+_LOOK_AT = 500  # objects; nobody knows what refers to what
+
 # Seconds from now between which a deadline is set for a moment. It must not be over before that.
 _SHORTEST, _LONGEST = 0.001, 3600.0
 
@@ -64,6 +77,8 @@ class GracefulScope:
     _has_caught = False
     _known = 0  # the task's number of cancellations before this one
     _timer: Any = None
+    _future: Any = None  # what the task waited for when the cancellation was withheld
+    _turns = 0  # how often to try again at once
 
     def __init__(self, tasks: LoopTasks) -> None:
         self._scope = tasks.new_scope()
@@ -144,11 +159,29 @@ class GracefulScope:
         if self._known and self._scope.deadline == inf:
             set_deadline(self._scope, loop.time() + grace)
         if self._known or self._is_shielded(loop):
-            self._timer = loop.call_later(RETRY_EVERY, self._send, grace)
+            self._try_again(loop, grace)
             return
         self._timer, self._is_sent = None, True
         task.cancel()
         set_deadline(self._scope, loop.time() + grace)
+
+    def _try_again(self, loop: Any, grace: float) -> None:
+        if self._turns:
+            self._turns -= 1
+            self._timer = loop.call_soon(self._send, grace)
+            return
+        self._timer = loop.call_later(RETRY_EVERY, self._send, grace)
+        future = awaited_future(self._task.get_coro(), loop)
+        if future is not None and future is not self._future:
+            self._future = future
+
+            def done(_: object) -> None:
+                if self._timer is not None:  # still withheld
+                    self._stop_timer()
+                    self._turns = RETRY_TURNS
+                    self._send(grace)
+
+            future.add_done_callback(done)
 
     def _is_shielded(self, loop: Any) -> bool:
         """Return whether the task waits in a shield that is inside this scope.
@@ -182,6 +215,28 @@ class GracefulScope:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def awaited_future(steps: object, loop: object) -> Any:
+    """Return a future of asyncio's ``loop`` that a suspended coroutine waits for, or None if none
+    is found.
+
+    Coroutines and generators show what they wait for, unless they advance it manually. Then, and
+    for built-in iterators such as that of an async generator's ``__anext__``, ask the garbage
+    collector. It may find another future as well, so take this one as a hint.
+    """
+    future, found = sys.modules["asyncio"].Future, list[Any]([steps])
+    for one in islice(found, _LOOK_AT):  # the list grows during the loop
+        kind: Any = type(one)  # only its attributes are asked for, because an object may be a proxy
+        if issubclass(kind, future) and one.get_loop() is loop:
+            return one
+        names = [name for name in _INNER if hasattr(kind, name)]
+        inner = [getattr(one, name) for name in names]
+        if any(inner):
+            found += inner
+        elif hasattr(kind, "send") and kind.__module__ in _BUILT_IN:
+            found += gc.get_referents(one)
+    return None
 
 
 def _set_grace(otherwise: float) -> float:
