@@ -14,10 +14,11 @@ from functools import wraps
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 Result = TypeVar("Result")
+Step = TypeVar("Step")
 Parameters = ParamSpec("Parameters")
 
 # The generator yields functions without parameters, and gets the result of each, or its exception.
-CallSteps: TypeAlias = Generator[Callable[[], Any], Any, Result]
+CallSteps: TypeAlias = Generator[Callable[[], object], Any, Result]
 
 
 @dataclass(slots=True)
@@ -29,23 +30,25 @@ class Wait:
     - ``descriptor``: that of the socket.
     """
 
-    poll: Callable[[float], Any]
+    poll: Callable[[float], object]
     descriptor: int
     seconds: float
 
-    def __call__(self) -> Any:
+    def __call__(self) -> object:
         return self.poll(self.seconds)
 
 
 def step_after(
-    steps: Generator[Any, Any, Any], step: Any, perform: Callable[[Any], Any] = operator.call
-) -> Any:
+    steps: Generator[Step, Any, object],
+    step: object,
+    perform: Callable[[Any], object] = operator.call,
+) -> Step:
     """Perform ``step`` by ``perform(step)``, and return the next step of the generator.
 
     Raises ``StopIteration`` with the generator's result if there is no next step.
     """
-    resume: Callable[[Any], Any] = steps.send
-    result: Any = None
+    resume: Callable[[Any], Step] = steps.send
+    result: object = None
     try:
         try:
             result = perform(step)
@@ -57,9 +60,9 @@ def step_after(
 
 
 def in_this_thread(
-    steps: Generator[Any, Any, Result],
-    step: Any = None,
-    perform: Callable[[Any], Any] = operator.call,
+    steps: Generator[Step, Any, Result],
+    step: Step | None = None,
+    perform: Callable[[Any], object] = operator.call,
 ) -> Result:
     """Perform the steps of a generator in this thread, and return its result.
 

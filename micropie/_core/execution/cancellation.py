@@ -227,7 +227,7 @@ def awaited_future(steps: object, loop: object) -> Any:
     """
     future, found = sys.modules["asyncio"].Future, list[Any]([steps])
     for one in islice(found, _LOOK_AT):  # the list grows during the loop
-        kind: Any = type(one)  # only its attributes are asked for, because an object may be a proxy
+        kind = type(one)  # only its attributes are asked for, because an object may be a proxy
         if issubclass(kind, future) and one.get_loop() is loop:
             return one
         names = [name for name in _INNER if hasattr(kind, name)]

@@ -393,7 +393,7 @@ class Slots:
             logger.warning(sentence, *values)
 
 
-def _poll(wait: Wait) -> Any:
+def _poll(wait: Wait) -> object:
     return wait.poll(0.0)
 
 

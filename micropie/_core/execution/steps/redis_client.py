@@ -17,7 +17,7 @@ from functools import cache, partial
 from ipaddress import ip_address
 from math import inf
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from micropie._core.errors import SetupError, check_each
@@ -97,11 +97,11 @@ class _LimitedSocket:
         """Set the time-out for each call."""
         self._timeout = seconds
 
-    def recv(self, *arguments: Any) -> bytes:
+    def recv(self, *arguments: object) -> bytes:
         """Receive bytes."""
         return self._within_limit("recv", *arguments)  # type: ignore[no-any-return]
 
-    def recv_into(self, *arguments: Any) -> int:
+    def recv_into(self, *arguments: object) -> int:
         """Receive bytes. hiredis calls this."""
         return self._within_limit("recv_into", *arguments)  # type: ignore[no-any-return]
 
@@ -109,7 +109,7 @@ class _LimitedSocket:
         """Send bytes."""
         self._within_limit("sendall", data)
 
-    def _within_limit(self, name: str, *arguments: Any) -> Any:
+    def _within_limit(self, name: str, *arguments: object) -> Any:
         self._socket.settimeout(min(self._timeout, max(_limit.ends - monotonic(), 0.0)))
         try:
             return getattr(self._socket, name)(*arguments)
@@ -301,9 +301,10 @@ class _Sentinels:
 
 
 _NONE_YET = object()
+Result = TypeVar("Result")
 
 
-def _by(ends: float, function: Callable[..., Any], *arguments: object) -> Any:
+def _by(ends: float, function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function that may wait until ``ends``, by ``monotonic``, and return its result."""
     with _until(min(_limit.ends, ends)):
         return function(*arguments)
