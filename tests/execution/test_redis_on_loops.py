@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import wraps
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any
@@ -23,7 +24,7 @@ from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import redis_client
 from micropie._core.execution.steps.redis_client import RedisClient
 from micropie._core.execution.threads import Slots, slots_of
-from micropie.sessions import RedisSessionBackend
+from micropie.sessions import RedisSessionBackend, SessionBackend
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until, until_async
 
@@ -303,6 +304,55 @@ def test_a_subclass_may_override_a_method_of_the_backend(
     client = make_client(Visits(Noting(redis_url, prefix="on-loops:")))
     assert [client.post("/count").text for _ in range(2)] == ["1", "2"]
     assert {"n": 1} in loaded
+
+
+def noted(method: Any, calls: list[str]) -> Any:
+    @wraps(method)  # copies the attributes
+    def call(*arguments: Any) -> Any:
+        calls.append(method.__name__)
+        return method(*arguments)
+
+    return call
+
+
+METHODS = "load", "save", "merge"
+
+
+def decorated_in_a_class(url: str, calls: list[str]) -> SessionBackend:
+    body = {name: noted(getattr(RedisSessionBackend, name), calls) for name in METHODS}
+    made: SessionBackend = type("Timed", (RedisSessionBackend,), body)(url, prefix="on-loops:")
+    return made
+
+
+def decorated_in_an_object(url: str, calls: list[str]) -> SessionBackend:
+    backend = RedisSessionBackend(url, prefix="on-loops:")
+    for name in METHODS:
+        setattr(backend, name, noted(getattr(backend, name), calls))
+    return backend
+
+
+@pytest.mark.parametrize("decorated", [decorated_in_a_class, decorated_in_an_object])
+def test_a_decorated_method_of_the_backend_is_called(
+    make_client: MakeClient,
+    redis_url: str,
+    decorated: Callable[[str, list[str]], SessionBackend],
+) -> None:
+    calls = list[str]()
+    client = make_client(Visits(decorated(redis_url, calls)))
+    assert [client.post("/count").text for _ in range(2)] == ["1", "2"]
+    assert calls == ["save", "load", "merge"]
+
+
+def test_a_backend_may_have_the_methods_of_another_one(
+    make_client: MakeClient, redis_url: str
+) -> None:
+    class Borrowing(SessionBackend):
+        def __init__(self, lender: SessionBackend) -> None:
+            self.load, self.save = lender.load, lender.save  # type: ignore[method-assign]
+
+    lender = RedisSessionBackend(redis_url, prefix="on-loops:")
+    client = make_client(Visits(Borrowing(lender)))
+    assert [client.post("/count").text for _ in range(2)] == ["1", "2"]
 
 
 def test_a_limit_of_the_thread_is_one_of_a_command(server: Server) -> None:

@@ -63,7 +63,7 @@ class SessionStore:
         # Without ``load_shared``, loaded data is copied, because a custom backend may return a dict
         # that it changes when another request saves the session.
         self._shares_data = shared is not None
-        methods = {
+        methods: dict[str, Any] = {
             "load": shared or backend.load,
             "save": backend.save,
             "merge": _own(backend, "merge"),
@@ -71,13 +71,14 @@ class SessionStore:
         blocking = Call(ServiceThreads(), leave_after=None)
         otherwise: Kind = blocking if getattr(backend, "blocking", True) else INLINE
         subject = f"the session backend {type(backend).__name__}"
+        # Not those of a wrapper that has copied the attributes, which must be called itself.
+        self._steps = {
+            name: partial(steps, method.__self__)
+            for name, method in methods.items()
+            if (steps := getattr(method, STEPS, None)) is not None and method.__wrapped__ is steps
+        }
         # Outages are recorded for each method separately, because a backend that is full or locked
         # can still be read.
-        self._steps = {
-            name: partial(steps, backend)
-            for name, method in methods.items()
-            if (steps := getattr(method, STEPS, None)) is not None
-        }
         self._methods: dict[str, tuple[AnyFunction, Kind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", so {name}() fails"))
             for name, method in methods.items()
