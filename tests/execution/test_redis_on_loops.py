@@ -393,6 +393,17 @@ def test_a_failed_command_leaves_no_reference_cycle(server: Server) -> None:
     run("asyncio", main)
 
 
+def test_a_connection_that_was_left_open_serves_other_calls(redis_url: str) -> None:
+    client = RedisClient("Test", f"{redis_url}?max_connections=1", PATIENCE)
+    assert in_this_thread(client.ask(monotonic() + PATIENCE, "PING")) == "PONG"
+    own = in_this_thread(client.ask(monotonic() + PATIENCE, "CLIENT", "ID"))
+    client.ping()
+    with client.reached() as server:
+        assert server.client_id() == own
+    assert in_this_thread(client.ask(monotonic() + PATIENCE, "CLIENT", "ID")) == own
+    client.close()
+
+
 def test_a_connection_that_is_closed_or_has_other_data_is_replaced(server: Server) -> None:
     async def main() -> None:
         first = await connected(server)

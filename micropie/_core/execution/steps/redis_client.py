@@ -386,6 +386,7 @@ class RedisClient:
             with self.within(self._patience if patience is None else patience):
                 if self._primary is not None:
                     self.place()
+                self._release_idle()  # the URL may limit the pool's connections
                 yield self._client()
         except (redis.RedisError, ConnectionError) as error:
             raise self._kind_after(type(error))(self._message(error)) from error
@@ -397,7 +398,7 @@ class RedisClient:
         """Close all idle connections after an error of this class, and return the class of the
         error to raise instead.
         """
-        self._close_idle()
+        self._release_idle()
         self._client().connection_pool.disconnect(inuse_connections=False)
         is_lost = issubclass(error, redis.TimeoutError) and self.responds()
         return ConnectionLost if is_lost else ConnectionError
@@ -462,10 +463,11 @@ class RedisClient:
             connection.disconnect()
         self._client().connection_pool.release(connection)
 
-    def _close_idle(self) -> None:
+    def _release_idle(self) -> None:
+        """Give the connections that ``ask`` has left open back to the pool."""
         with suppress(IndexError):
             while True:
-                self._leave(self._idle().pop(), is_usable=False)
+                self._client().connection_pool.release(self._idle().pop())
 
     def responds(self) -> bool:
         """Return whether the server responds over a new connection within half a second."""
@@ -526,7 +528,7 @@ class RedisClient:
 
     def close(self) -> None:
         """Close the connections of this process. The next use opens new ones."""
-        self._close_idle()
+        self._release_idle()
         self._client().close()
 
     def _client(self) -> Any:
