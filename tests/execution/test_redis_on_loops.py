@@ -393,6 +393,30 @@ def test_a_failed_command_leaves_no_reference_cycle(server: Server) -> None:
     run("asyncio", main)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_closing_the_client_leaves_a_command_that_is_under_way(loop: str, server: Server) -> None:
+    """If another socket got its descriptor, the loop would wait for the wrong one."""
+
+    async def main() -> None:
+        first = await connected(server)
+        texts = list[str]()
+
+        async def ask() -> None:
+            texts.append(await server.ask("GET", "key"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            client, _ = await server.next()
+            assert client is first
+            server.client.close()
+            client.sendall(b"$3\r\none\r\n")
+        assert texts == ["one"]
+        server.client.close()
+        assert await server.next() == (first, b"")
+
+    run(loop, main)
+
+
 def test_a_connection_that_was_left_open_serves_other_calls(redis_url: str) -> None:
     client = RedisClient("Test", f"{redis_url}?max_connections=1", PATIENCE)
     assert in_this_thread(client.ask(monotonic() + PATIENCE, "PING")) == "PONG"

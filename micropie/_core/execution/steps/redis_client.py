@@ -398,8 +398,7 @@ class RedisClient:
         """Close all idle connections after an error of this class, and return the class of the
         error to raise instead.
         """
-        self._release_idle()
-        self._client().connection_pool.disconnect(inuse_connections=False)
+        self.close()
         is_lost = issubclass(error, redis.TimeoutError) and self.responds()
         return ConnectionLost if is_lost else ConnectionError
 
@@ -527,9 +526,11 @@ class RedisClient:
             client.ping()
 
     def close(self) -> None:
-        """Close the connections of this process. The next use opens new ones."""
+        """Close the idle connections of this process. The next use opens new ones."""
+        # Not those in use: an event loop may wait for their sockets. If another file gets the same
+        # descriptor, the loop would take one for the other.
         self._release_idle()
-        self._client().close()
+        self._client().connection_pool.disconnect(inuse_connections=False)
 
     def _client(self) -> Any:
         process = os.getpid()
