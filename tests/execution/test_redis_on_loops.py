@@ -446,3 +446,47 @@ def test_a_connection_that_is_closed_or_has_other_data_is_replaced(server: Serve
             next(iter(seen)).sendall(b"+PONG\r\n")
 
     run("asyncio", main)
+
+
+class Traced:
+    """A method that a library such as wrapt has wrapped: no function."""
+
+    def __init__(self, method: Any, seen: list[object]) -> None:
+        self._method, self._seen = method, seen
+
+    def __get__(self, client: object, _: object) -> Any:
+        return self if client is None else lambda *command: self._call(client, *command)
+
+    def _call(self, client: object, *command: object) -> object:
+        self._seen.append(command[0])
+        return self._method(client, *command)
+
+
+def traced(method: Any, seen: list[object]) -> Any:
+    @wraps(method)
+    def call(client: object, *command: object) -> object:
+        seen.append(command[0])
+        return method(client, *command)
+
+    return call
+
+
+@pytest.mark.parametrize("wrap", [Traced, traced])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_library_that_traces_commands_sees_those_of_sessions(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, loop: str, wrap: Any
+) -> None:
+    backend, seen = RedisSessionBackend(redis_url), list[object]()
+    load, save = (getattr(backend, name).__wrapped__ for name in ("load", "save"))
+
+    async def use(_: object = None) -> None:
+        perform = slots_of(THREADS).perform
+        await perform(save(backend, "traced", {"n": 1}, 60), None)
+        assert await perform(load(backend, "traced"), None) == {"n": 1}
+        await perform(save(backend, "traced", {}, 60), None)
+
+    run(loop, use)
+    monkeypatch.setattr(redis.Redis, "execute_command", wrap(redis.Redis.execute_command, seen))
+    run(loop, use)
+    assert seen == ["SET", "GET", "DEL"]
+    backend._redis.close()

@@ -17,6 +17,7 @@ from functools import cache, partial
 from ipaddress import ip_address
 from math import inf
 from time import monotonic
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
@@ -304,6 +305,15 @@ _NONE_YET = object()
 Result = TypeVar("Result")
 
 
+def _is_traced() -> bool:
+    """Return whether a library, such as OpenTelemetry's or Sentry's, has wrapped the method of
+    redis-py's client, so that commands must go through it.
+    """
+    function = redis.Redis.execute_command
+    own = redis.client.__file__
+    return type(function) is not FunctionType or function.__code__.co_filename != own
+
+
 def _by(ends: float, function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function that may wait until ``ends``, by ``monotonic``, and return its result."""
     with _until(min(_limit.ends, ends)):
@@ -412,8 +422,13 @@ class RedisClient:
         closed, the connection is, too, because the response may still come.
         """
         pool, response = self._client().connection_pool, _NONE_YET
-        connection = self._open_connection()
+        connection = None
         try:
+            if _is_traced():
+                client = self._client()
+                response = yield partial(_by, ends, client.execute_command, *command)
+                return response
+            connection = self._open_connection()
             if connection is None:
                 if self._primary is not None:
                     yield partial(_by, ends, self.place)
