@@ -26,8 +26,8 @@ it, and then does what ``await`` would have done.
   task.
 - Every exception that the event loop throws, even a ``BaseException``, is thrown into the
   awaitable, so that its ``finally`` runs.
-- The cancel scope of a time limit is entered and exited around a single ``yield``, because scopes
-  must nest, and the awaitable may enter and exit scopes itself between two waits.
+- The timer or cancel scope of a time limit exists during a single ``yield``, because scopes must
+  nest, and the awaitable may enter and exit scopes itself between two waits.
 - After a time limit has cancelled one wait, the waits that follow have no limit, because the
   awaitable's clean-up may have to wait.
 - No frame keeps an exception after raising it. The exception refers to its traceback, and the
@@ -37,7 +37,11 @@ it, and then does what ``await`` would have done.
 yields different values on each loop.
 
 - asyncio yields futures and resumes with None. It *throws* a cancellation into the task, at the
-  ``yield``.
+  ``yield``. A cancel scope would take longer than the rest of the wait, so a timer cancels the
+  future, as ``Task.cancel`` does, but without a request to cancel the task. So a request that came
+  at the same time is one from outside. The exception's argument, the sum of the deadline and the
+  number of requests, shows whether the timer alone has caused it. Some awaitables yield None, to be
+  resumed in the next turn of the loop, so the deadline is checked then.
 - trio yields its own traps and resumes with an ``outcome`` that the awaitable unwraps. It *sends* a
   cancellation, inside an outcome, so nothing is raised at the ``yield``: ``brings_cancellation``
   checks what was sent. Its ``nursery.start`` does not support a scope around its wait, and some
@@ -50,11 +54,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Awaitable, Generator
-from typing import TypeAlias
+from contextvars import Context
+from typing import Any, TypeAlias
 
 import anyio
 
-from micropie._core.execution import set_deadline
+from micropie._core.execution import TASKS
 from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.on_demand import Value
 
@@ -72,45 +77,56 @@ def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Va
     """
     steps = awaitable.__await__()
     try:
-        waits_for = next(steps)
+        return (yield from resume(steps, next(steps), seconds))
     except StopIteration as end:
         value: Value = end.value
         return value
-    return (yield from resume(steps, waits_for, seconds))
 
 
 @types.coroutine
-def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None) -> Steps[Value]:
+def resume(steps: Steps[Value], waits_for: Any, seconds: float | None = None) -> Steps[Value]:
     """Await the rest of an awaitable that was started by ``next(steps)`` and has yielded
     ``waits_for``.
 
     After ``seconds`` of waiting (None: no limit), cancel the awaitable once and raise
     ``TimeoutError``.
     """
-    deadline = None if seconds is None else anyio.current_time() + seconds
+    deadline = None if seconds is None else (tasks := TASKS.get()).time() + seconds
     timeout: BaseException | None = None  # the cancellation that the deadline has caused
     raised: BaseException | None
     try:
         while True:
             sent: object = None
             raised = None
-            scope: anyio.CancelScope | None = None
             try:
-                if deadline is None:
+                if deadline is None or (waits_for is None and tasks.time() < deadline):
                     sent = yield waits_for
+                elif tasks.is_trio:
+                    with tasks.new_scope() as scope:
+                        scope.deadline = deadline
+                        sent = yield waits_for
                 else:
-                    with anyio.CancelScope() as scope:
-                        set_deadline(scope, deadline)
-                        try:
-                            sent = yield waits_for
-                        except BaseException as error:
-                            raised = error  # keep it, because the scope may suppress it
-                            raise
+                    # In place of None, wait for a future that is cancelled in the next turn.
+                    waits_for = waits_for or next(tasks.new_future().__await__())
+                    timer = waits_for.get_loop().call_at(
+                        deadline,
+                        waits_for.cancel,
+                        deadline + tasks.current_task().cancelling(),
+                        context=Context(),
+                    )
+                    try:
+                        yield waits_for
+                    finally:
+                        timer.cancel()
             except BaseException as error:
                 raised = error
             if seconds is None and sent is None and raised is None:
                 return (yield from steps)  # enough on asyncio, which only sends None
-            if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
+            if deadline is not None and (
+                brings_cancellation(sent, scope)
+                if tasks.is_trio
+                else raised and raised.args == (deadline + tasks.current_task().cancelling(),)
+            ):
                 timeout, deadline = raised or getattr(sent, "error", None), None
             try:
                 waits_for = advance(steps, sent, raised)

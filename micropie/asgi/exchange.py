@@ -13,7 +13,7 @@ from typing import NoReturn, cast
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie._core.execution import Action, LoopTasks, await_in_def, is_on_loop, slots_of
+from micropie._core.execution import TASKS, Action, LoopTasks, await_in_def, is_on_loop, slots_of
 from micropie._core.execution.steps import Flow, Step, no_function
 from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
@@ -192,27 +192,25 @@ class ASGIExchange(StreamedExchange):
 
     async def _late_message(self, steps: Steps[ServerMessage], waits_for: object) -> ServerMessage:
         """Return the server's next message, for which it has to wait."""
-        self.in_flight = anyio.Event()
-        settings = self.config.settings
-        most = inf if settings.body_total_timeout is None else settings.body_total_timeout
+        self.in_flight = True
+        tasks, settings = TASKS.get(), self.config.settings
+        most = settings.body_total_timeout or inf
         left = most if self._time_left is None else self._time_left
-        began = anyio.current_time()
+        began = tasks.time()
         try:
-            silence = inf if settings.body_timeout is None else settings.body_timeout
             with nullcontext(True) if self.reader is None else self.reader.lend() as may_wait:
-                limit = min(silence, left) if may_wait else 0
+                limit = min(settings.body_timeout or inf, left) if may_wait else 0
                 message = await resume(steps, waits_for, None if limit == inf else limit)
         except TimeoutError:
             self._body_error = _too_slow if may_wait else too_many_waiting
             raise self._body_error() from None
         finally:
-            self.in_flight.set()
-            self.in_flight = None
+            self.note_received()
         # Only the time spent waiting for the client counts, not the application's own time. Bytes
         # that arrive give the client more time, but never more than the limit. Otherwise, a client
         # could send slowly for hours after a fast start.
         seconds_given = len(message.get("body") or b"") / _MIN_RATE
-        self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
+        self._time_left = min(most, left - (tasks.time() - began) + seconds_given)
         return message
 
     async def receive_message(self) -> ServerMessage:
@@ -222,7 +220,7 @@ class ASGIExchange(StreamedExchange):
         if self.body.put_back is not None:
             piece, more = self.body.take_piece()
             return {"type": "http.request", "body": piece, "more_body": more}
-        self.in_flight = in_flight = anyio.Event()
+        self.in_flight = True
         try:
             message = await self._receive()
             if message["type"] == "http.request":
@@ -231,8 +229,7 @@ class ASGIExchange(StreamedExchange):
                 self._is_passed_on = not message.get("more_body", False)
             return message
         finally:
-            in_flight.set()
-            self.in_flight = None
+            self.note_received()
 
     def perform(self, flow: Flow[Value]) -> Value:
         from anyio import from_thread

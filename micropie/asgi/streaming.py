@@ -167,8 +167,9 @@ class StreamedExchange(Exchange):
 
     config: Config
     send: Send  # the server's ``send``
-    # Set when the current call of ``receive`` returns; None if ``receive`` isn't being called.
-    in_flight: anyio.Event | None = None
+    # Whether ``receive`` is being called, and the event to set when it returns, if a task waits.
+    in_flight = False
+    received: anyio.Event | None = None
     _receive: Receive
     _watched: _Watched | None = None
 
@@ -177,9 +178,17 @@ class StreamedExchange(Exchange):
         if self._watched is None:
             self._watched = watched = _Watched(self._receive)
             self._receive = watched.next_message
-        if self.in_flight is not None:
-            await self.in_flight.wait()
+        if self.in_flight:
+            self.received = self.received or anyio.Event()
+            await self.received.wait()
         await self._watched.disconnected()
+
+    def note_received(self) -> None:
+        """Note that the call of ``receive`` has returned."""
+        self.in_flight = False
+        if self.received is not None:
+            self.received.set()
+            self.received = None
 
     async def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Value:
         tasks = TASKS.get()
@@ -284,8 +293,8 @@ def limit_of(stream: Stream, exchange: StreamedExchange) -> float | None:
 
 def shields_send(exchange: StreamedExchange) -> bool:
     """Return whether the server is hypercorn or anycorn, by its ASGI version. They protect the wait
-    in ``send`` from a cancellation, but not from that of a scope that is entered inside theirs, as
-    in ``await_within``.
+    in ``send`` from a cancellation, but not from a time limit that is set inside their scope, as in
+    ``await_within``.
     """
     return bool(exchange.scope.get("asgi") == {"version": "3.0", "spec_version": "2.1"})
 

@@ -208,13 +208,10 @@ class Connection(Progress):
         raised: BaseException | None = None
         while True:
             try:
-                if sent is None and raised is None:
-                    self._waits_for = next(steps)
-                else:
-                    try:
-                        self._waits_for = advance(steps, sent, raised)
-                    finally:
-                        sent = raised = None
+                try:
+                    self._waits_for = advance(steps, sent, raised)
+                finally:
+                    sent = raised = None
             except StopIteration as end:
                 result: object = end.value
                 return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Generator
 from typing import Any
 
@@ -126,6 +127,43 @@ def test_an_outside_cancellation_is_not_a_timeout(backend: str) -> None:
         return scope.cancelled_caught
 
     assert run(backend, main) is True
+
+
+def test_an_awaitable_that_polls_exceeds_the_limit() -> None:
+    async def polls(times: int) -> str:
+        for _ in range(times):
+            await asyncio.sleep(0)  # yields None
+        return "value"
+
+    assert run("asyncio", lambda: limited(polls(3), 5)) == "value"
+    with pytest.raises(TimeoutError):
+        run("asyncio", lambda: limited(polls(1000), 0))
+
+
+def test_a_cancellation_at_the_time_of_the_limit_is_not_a_timeout() -> None:
+    async def main() -> None:
+        async def waits() -> None:
+            future = asyncio.get_running_loop().create_future()
+            future.add_done_callback(lambda _: task.cancel())  # before the task is resumed
+            await limited(future, 0.001)
+
+        task = asyncio.create_task(waits())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1
+
+    run("asyncio", main)
+
+
+def test_the_limit_makes_no_request_to_cancel_the_task() -> None:
+    async def main() -> int:
+        with pytest.raises(TimeoutError):
+            await limited(anyio.sleep_forever(), 0.001)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert run("asyncio", main) == 0
 
 
 class BareFuture:

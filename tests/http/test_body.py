@@ -784,8 +784,8 @@ class Trickle(Call):
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A clock for the waits of a body: each of them takes a second."""
     clock = itertools.count()
-    faked = SimpleNamespace(Event=anyio.Event, current_time=lambda: next(clock))
-    monkeypatch.setattr("micropie.asgi.exchange.anyio", faked)
+    faked = SimpleNamespace(get=lambda: SimpleNamespace(time=lambda: next(clock)))
+    monkeypatch.setattr("micropie.asgi.exchange.TASKS", faked)
     return clock
 
 

@@ -279,6 +279,7 @@ class LoopTasks:
     - ``current_task()`` returns asyncio's current task, or None under trio.
     - ``call_soon(call)`` schedules a call on this loop, from any thread; see
       ``threadsafe_scheduler``.
+    - ``time()`` returns the time of this loop's clock.
     """
 
     def __init__(self) -> None:
@@ -290,6 +291,7 @@ class LoopTasks:
             (lambda: None) if self.is_trio else sys.modules["asyncio"].current_task
         )
         self.call_soon = threadsafe_scheduler()
+        self.time = getattr(loop, "time", anyio.current_time)
         self._tasks: set[_Running] = set()
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether ``join`` was called; nothing waits for later tasks
