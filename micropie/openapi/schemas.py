@@ -116,7 +116,8 @@ class Schemas:
         self.own = application.types
         self.components = components
         self._mode = mode
-        self._known: dict[type, Schema] = {}
+        # by the id of the types that an application has of its own, and the class
+        self._known: dict[tuple[int, type], Schema] = {}
         # The schemas that the structure being described refers to by name, and how they are named.
         self._named: dict[str, Schema] = {}
         self._form = ""
@@ -287,8 +288,9 @@ class Schemas:
         too, as for two classes of one module, append a number.
         """
         structure = info.annotation
-        if structure in self._known:
-            return dict(self._known[structure])
+        key = id(self.own), structure
+        if key in self._known:
+            return dict(self._known[key])
         # pydantic doesn't call the encoders that apply to the fields of other classes
         is_pydantics = info.is_model or (info.is_pydantics and not self.own.encoders)
         own = partial(self._stored, info, partial(self._fields, info))
@@ -305,17 +307,18 @@ class Schemas:
             is_free = all(self.components.get(name, one) == one for name, one in named.items())
         self.components |= self._named
         self._form, self._named = outer
-        self._known[structure] = described
+        self._known[key] = described
         return dict(described)
 
     def _stored(self, info: TypeInfo, describe: Callable[[], Schema]) -> Schema:
         """Store the schema of a class by its name, and return a reference to it."""
-        if info.annotation in self._known:
-            return dict(self._known[info.annotation])
+        key = id(self.own), info.annotation
+        if key in self._known:
+            return dict(self._known[key])
         name = self._form.format(name=re.sub(r"[^\w.-]", "_", info.name))
         while name in self._named:  # that of another class
             name = f"{info.kind.__module__}.{name}"
-        reference = self._known[info.annotation] = {"$ref": f"{_SCHEMAS}{name}"}
+        reference = self._known[key] = {"$ref": f"{_SCHEMAS}{name}"}
         self._named[name] = {}  # the class may contain itself
         about = inspect.cleandoc(info.kind.__doc__ or "")
         if info.kind.__module__.startswith("micropie."):  # the rest is for Python programmers

@@ -560,6 +560,37 @@ def test_an_own_type_leaves_a_class_of_the_same_name_alone() -> None:
         assert due == {"type": "string", "format": "date-time"}
 
 
+class Abroad(App):
+    @get
+    def bill(self) -> OwnBill: ...
+
+    @get
+    def tolls(self) -> list[OwnToll]: ...
+
+
+def test_inner_applications_describe_a_class_by_their_own_encoders() -> None:
+    def counted(toll: Any) -> int:
+        return int(toll.cents)
+
+    def written(toll: Any) -> str:
+        return str(toll.cents)
+
+    app = App()
+    app.mount("/a", Abroad(encoders={OwnToll: counted}))
+    app.mount("/b", Abroad(encoders={OwnToll: written}))
+    app.mount("/c", Abroad())
+    document = app.openapi()
+
+    def toll_of(path: str) -> Any:
+        answer = document["paths"][f"/{path}/bill"]["get"]["responses"]["200"]
+        name = answer["content"][JSON]["schema"]["$ref"].rpartition("/")[2]
+        return document["components"]["schemas"][name]["properties"]["toll"]
+
+    assert [toll_of("a"), toll_of("b")] == [{"type": "integer"}, {"type": "string"}]
+    assert "$ref" in toll_of("c")
+    OpenAPIV31SpecValidator(document).validate()
+
+
 Local = Annotated[datetime, msgspec.Meta(tz=False)]
 
 
