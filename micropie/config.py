@@ -7,9 +7,8 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import typing
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import InitVar, is_dataclass
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -46,20 +45,18 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     default ``os.environ``, completed by the variables in ``.env``. Raises ``SetupError`` with the
     name of each variable that is missing or invalid, but never its value, which may be a secret.
     """
-    is_known = is_dataclass(kind) or hasattr(kind, "__struct_fields__")
-    if not (isinstance(kind, type) and is_known):
+    if not (isinstance(kind, type) and (is_dataclass(kind) or hasattr(kind, "__struct_fields__"))):
         raise SetupError(
             f"config.read takes a dataclass or msgspec.Struct, not {kind!r}; for a subclass of "
             "pydantic's BaseSettings, create an object of it instead"
         )
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = TypeInfo(kind).hints
     variables = _environment(prefix, hints) if environment is None else environment
     values: dict[str, object] = {}
     wrong: list[str] = []
     for name, parameter in inspect.signature(kind).parameters.items():
-        hint = hints[name]
         try:
-            converter = TypeInfo(hint.type if isinstance(hint, InitVar) else hint).converter()
+            converter = TypeInfo(hints[name]).converter()
         except SetupError as error:
             raise SetupError(f"{kind.__name__}.{name}: {error}") from None
         variable = f"{prefix}{name.upper()}"

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import contextmanager
 from math import inf
 from time import monotonic, sleep
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import anyio
 
@@ -29,6 +29,7 @@ from micropie.channels.mailbox import (
 )
 from micropie.extensions import (
     TaskWaiter,
+    TypeInfo,
     current_shutdown,
     dumps,
     is_on_loop,
@@ -163,7 +164,7 @@ class Channels:
             raise ValueError("subscribe needs the name of at least one channel")
         if type(size) is not int or size < 1:
             raise ValueError(f"size must be 1 or more messages, not {size!r}")
-        if when_full not in get_args(WhenFull):
+        if when_full not in TypeInfo(WhenFull).arguments:
             raise ValueError(f'when_full must be "drop_oldest" or "close", not {when_full!r}')
         names = tuple(dict.fromkeys(map(checked_name, channels)))
         return Subscription(self, names, size, when_full, label)

@@ -8,17 +8,14 @@ import re
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
-from functools import partial
 from inspect import Parameter
-from types import SimpleNamespace
-from typing import get_origin, get_type_hints
 
 from micropie import App
 from micropie.cli.target import find_target
-from micropie.extensions import Inspector, RouteEntry
+from micropie.extensions import Inspector, RouteEntry, TypeInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +143,7 @@ def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
             by = "" if provider is None else calls.get(id(provider.function), "")
             if by:
                 parameter = parameter.replace(default=Parameter.empty)
-            shown = _shown(parameter, _type_of(parameter, one.function))
-            texts.append(f"{shown} = {by}" if by else shown)
+            texts.append(f"{_shown(parameter)} = {by}" if by else _shown(parameter))
         calls[id(one.function)] = f"{one.name}({', '.join(texts)})"
     return calls[id(handler.function)].removeprefix(handler.name)
 
@@ -156,27 +152,15 @@ _MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # the module names before a type's name
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
-def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
-    """Return a parameter's annotation without the metadata of ``Annotated``. If only type checkers
-    can evaluate the annotation, return it as text.
+def _shown(parameter: Parameter) -> str:
+    """Return a parameter as in the source, but without the modules of types and the metadata of
+    ``Annotated``: ``Decimal`` for ``decimal.Decimal``.
     """
-    inner = inspect.unwrap(function)
-    while isinstance(inner, partial):
-        inner = inspect.unwrap(inner.func)
-    hints = SimpleNamespace(__annotations__={"": parameter.annotation})
-    try:
-        return get_type_hints(hints, getattr(inner, "__globals__", {}))[""]
-    except NameError:
-        return getattr(parameter.annotation, "__forward_arg__", parameter.annotation)
-
-
-def _shown(parameter: Parameter, kind: object) -> str:
-    """Return a parameter as in the source, but without the modules of types: ``Decimal`` for
-    ``decimal.Decimal``.
-    """
+    info = TypeInfo(parameter.annotation)
+    kind = getattr(info.plain, "__forward_arg__", info.plain)
     text: str = _STARS.get(parameter.kind, "") + parameter.name
     if kind is not Parameter.empty:
-        name = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
-        text += f": {re.sub(_MODULES, '', name)}"
+        name = getattr(kind, "__name__", kind) if kind is info.kind else kind
+        text += f": {re.sub(_MODULES, '', str(name))}"
     equals = "=" if kind is Parameter.empty else " = "
     return text if parameter.default is Parameter.empty else f"{text}{equals}{parameter.default!r}"

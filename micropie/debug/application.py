@@ -6,7 +6,6 @@ The checks run at startup. ``micropie check`` prints the same sentences.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from inspect import (
     get_annotations,
     getattr_static,
@@ -14,10 +13,9 @@ from inspect import (
     iscoroutinefunction,
     isfunction,
 )
-from typing import TypeAlias, get_type_hints
+from typing import TypeAlias
 
-from micropie._core.binding import declared_source
-from micropie._core.errors import logger, parameters_of
+from micropie._core.errors import logger
 from micropie._core.execution.placement import innermost
 from micropie._core.http.settings import SETTINGS
 from micropie._core.on_demand import by_name
@@ -31,7 +29,7 @@ from micropie._core.routing.discovery import (
     own_attributes,
     public_name,
 )
-from micropie.extensions import Application
+from micropie.extensions import Application, Inspector, TypeInfo
 
 # What a check yields: sentences for the log and for ``micropie check``.
 Sentences: TypeAlias = Iterator[str]
@@ -159,7 +157,7 @@ def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) 
     inner = innermost(handler.function)
     if not hasattr(inner, "__code__"):
         return
-    parameters = parameters_of(inner)
+    parameters = Inspector.signature_of(inner).parameters.values()
     rest = [one for one in parameters if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     plain = {one.name for one in parameters if one.annotation is one.empty and one not in rest}
     for parameter in advice.keys() & plain - handler.wildcards:
@@ -172,17 +170,14 @@ def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) 
             f"a decorator hides the parameters of {name}, so they aren't converted: in the "
             f"decorator, write @functools.wraps(function) above def {inner.__name__}"
         )
-    hints: Mapping[str, object] = {}
-    with suppress(NameError):  # a WebSocket's type may be imported for type checkers only
-        hints = get_type_hints(inner, include_extras=True)
-    for parameter, hint in hints.items():
+    for taken in parameters:
         # Callable objects of libraries are constraints, and a class may be a mark.
-        metadata = getattr(hint, "__metadata__", ())
-        for one in metadata if declared_source(hint)[0] is None else ():
+        info = TypeInfo(taken.annotation)
+        for one in info.metadata if info.source is None else ():
             if callable(one) and type(one).__module__ == inner.__module__:
                 called = type(one).__name__
                 yield (
-                    f"{name} takes {parameter} from the client, because an object of {called} in "
+                    f"{name} takes {taken.name} from the client, because an object of {called} in "
                     f"Annotated provides nothing: write {called}(...).__call__ in its place"
                 )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import IOBase
 from pathlib import PurePath
-from typing import Annotated, Any, get_origin
+from typing import Any
 
 from micropie import BindingError, HTTPError, Redirect, Request, Response
 from micropie._core.binding import answer_parts, answers_of
@@ -33,6 +33,7 @@ from micropie._core.routing.discovery import AnyFunction, Checking, Provider, ty
 from micropie.debug.access import may_see_debug_pages
 from micropie.debug.page import error_page, not_found_page, warn_of_attribute
 from micropie.debug.source import FunctionSource
+from micropie.extensions import TypeInfo
 
 _ERRORS = range(400, 600)
 _LONGEST = 100  # how many characters of a name are logged
@@ -162,7 +163,7 @@ def warn_of_names(exchange: Exchange) -> None:
     alike = {
         _letters(one.name): one.name
         for one in parameters
-        if get_origin(one.annotation) is not Annotated
+        if TypeInfo(one.annotation).source is None
     }
     sent = {*(exchange.body.form or ())}
     with suppress(HTTPError):  # ignore a malformed query that the handler doesn't read

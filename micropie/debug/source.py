@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from inspect import (
+    Parameter,
     getattr_static,
     getsource,
     getsourcelines,
@@ -22,10 +23,10 @@ from inspect import (
     isroutine,
 )
 from types import NoneType, SimpleNamespace
-from typing import Any, TypeAlias, TypeVar, get_type_hints
+from typing import Any, TypeAlias, TypeVar
 
 from micropie import App, BindingErrors, HTTPError, Redirect, Request, Response, WebSocket
-from micropie._core.errors import annotations_of, has_yield, signature_of
+from micropie._core.errors import annotations_of, has_yield
 from micropie._core.execution.placement import innermost
 from micropie._core.http import Session
 from micropie._core.routing import AppBase, place_of
@@ -40,7 +41,7 @@ from micropie._core.routing.discovery import (
     own_attributes,
 )
 from micropie.debug.application import Sentences
-from micropie.extensions import Application
+from micropie.extensions import Application, Inspector, TypeInfo
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _Node = TypeVar("_Node", bound=ast.AST)
@@ -224,7 +225,7 @@ class FunctionSource:
         self._nodes = [*ast.walk(tree)]
         # the source without its docstring
         self.text = ast.unparse(tree).replace(ast.get_docstring(tree, clean=False) or "\0", "")
-        self._parameters = signature_of(function).parameters
+        self._parameters = Inspector.signature_of(function).parameters
         self._stored = self._names(ast.Store)
         # the names that the function itself declares as global or nonlocal
         self._shared = {name for one in _own_nodes(tree) for name in getattr(one, "names", ())}
@@ -390,16 +391,16 @@ class FunctionSource:
     @cached_property
     def _texts(self) -> set[str]:
         """The names of the parameters that are text from a client."""
-        names = self._parameters.keys() - {"self", *self._stored}
-        return {one for one in names if self._hints.get(one, str) in (str, str | None)}
+        return {
+            name
+            for name, kind in self._kinds.items()
+            if kind in (str, str | None, Parameter.empty) and name not in {"self", *self._stored}
+        }
 
     @cached_property
-    def _hints(self) -> Mapping[str, object]:
-        """The annotations, or {} if only type checkers can evaluate them."""
-        try:
-            return get_type_hints(self._function)
-        except NameError:
-            return {}
+    def _kinds(self) -> Mapping[str, object]:
+        """The types of the parameters."""
+        return {name: TypeInfo(one.annotation).bare for name, one in self._parameters.items()}
 
     def unsafe_paths(self) -> Sentences:
         """Yield a sentence for each path with text from a client, unless the function tests
@@ -465,7 +466,7 @@ class FunctionSource:
         """
         read = self._names(ast.Load)
         for name, one in self._parameters.items():
-            if one.annotation in (BindingErrors, "BindingErrors") and not read & {name, "locals"}:
+            if one.annotation is BindingErrors and not read & {name, "locals"}:
                 yield (
                     f"{self._place}: {self._name} does not check {name}, so "
                     "it treats invalid values as valid: return the form's page again if "
@@ -549,7 +550,7 @@ class FunctionSource:
         with methods, that blocks the event loop.
         """
         for node, one in (
-            *((self._tree, one) for one in self._hints.values()),
+            *((self._tree, one) for one in self._kinds.values()),
             *(
                 (call, self._found(ast.unparse(call.func)))
                 for call in _only(ast.Call, _own_nodes(self._tree))

@@ -7,7 +7,6 @@ Open ``application.py`` to change how an extension inspects an application: its 
 and its load. Other files:
 
 - ``request.py``: how the developer's own requests are recognised
-- ``type_info.py``: how annotations are interpreted
 - ``outside.py``: how an application's functions are called without a server
 """
 
@@ -15,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie._core.binding import TypeInfo
 from micropie._core.errors import Sentence
 from micropie._core.execution import TaskWaiter, is_on_loop, notify_after_fork
 from micropie._core.execution.steps import Outage
@@ -24,7 +24,6 @@ from micropie._core.routing import Application, RouteEntry
 from micropie._core.streams import current_shutdown
 from micropie.extensions.application import Inspector, add_route
 from micropie.extensions.request import is_on_this_machine
-from micropie.extensions.type_info import TypeInfo
 
 if TYPE_CHECKING:
     from micropie._core.execution.steps import RedisClient

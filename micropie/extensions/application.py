@@ -7,10 +7,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from traceback import format_exception
 from typing import NamedTuple
 
-from micropie._core.errors import as_authors_see, signature_of
+from micropie._core.binding import hints_for
+from micropie._core.errors import SetupError, as_authors_see, signature_of
 from micropie._core.execution import is_on_loop, loop_lag, slots_of
 from micropie._core.routing import (
     AppBase,
@@ -143,7 +145,22 @@ class Inspector:
         ]
 
     place_of = staticmethod(place_of)
-    signature_of = staticmethod(signature_of)
+
+    @staticmethod
+    def signature_of(function: Callable[..., object]) -> inspect.Signature:
+        """Return the signature of a function, with annotations evaluated to types, except those
+        that only type checkers can evaluate.
+        """
+        found = signature_of(function)
+        hints = {"return": found.return_annotation}
+        for name in (*found.parameters, "return"):
+            with suppress(SetupError):
+                hints |= hints_for(function, (name,))
+        parameters = [
+            one.replace(annotation=hints.get(one.name, one.annotation))
+            for one in found.parameters.values()
+        ]
+        return found.replace(parameters=parameters, return_annotation=hints["return"])
 
     @staticmethod
     def traceback_of(error: BaseException) -> str:

@@ -729,10 +729,8 @@ def _refusals(check: Callable[..., object]) -> set[int]:
     the annotation is ``Redirect | Literal[True]`` or ``Literal[True]``.
     """
     try:
-        answer = inspect.signature(check, eval_str=True).return_annotation
-    except (NameError, ValueError):
-        # The annotation has a name that is imported only for type checkers, or the check is a
-        # built-in without a signature.
+        answer = Inspector.signature_of(check).return_annotation
+    except ValueError:  # the check is a built-in without a signature
         return {403}
     kinds = {*TypeInfo(answer).members}
     # the check can reject a request only by raising an exception

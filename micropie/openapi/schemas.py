@@ -42,7 +42,7 @@ from typing import (
 )
 
 from micropie import SetupError, UploadFile
-from micropie.extensions import Application, TypeInfo, dumps, loads
+from micropie.extensions import Application, Inspector, TypeInfo, dumps, loads
 
 logger = logging.getLogger("micropie")
 
@@ -146,7 +146,7 @@ class Schemas:
         """Return the schema of a class, or of None, or None for another type."""
         annotation = info.annotation
         kind = annotation if isinstance(annotation, type) else None
-        if kind is not None and (own := self._own(kind)) is not None:
+        if kind is not None and (own := self._own(info)) is not None:
             is_named = self._form and issubclass(kind, enum.Enum)
             return self._stored(info, lambda: own) if is_named else own
         if info.has_fields:
@@ -171,28 +171,27 @@ class Schemas:
         self.components |= {**schema.pop("$defs", {}), **self.components}
         return schema
 
-    def _own(self, kind: type) -> Schema | None:
+    def _own(self, info: TypeInfo) -> Schema | None:
         """Return the schema of an enumeration, of a Decimal in a response, or of one of the
         application's own types. Return None for other types.
         """
-        encode = self.own.encoder_of(kind)
+        kind, encode = info.annotation, self.own.encoder_of(info.annotation)
         if kind in self.own.decoders and (encode is None or self._mode == "validation"):
             return self.of(self.own.taken_by(kind))
         if issubclass(kind, enum.Flag) and encode is None:
             return self._flags(kind)
         if issubclass(kind, enum.Enum):
             return _choice([*map(self._written, map(self.own.sent, kind))])
-        if encode is None or (_is_known(kind) and not self._is_encoded(kind)):
+        is_known = info.has_fields or _schema_of(info) is not None
+        if encode is None or (is_known and not self._is_encoded(kind)):
             # msgspec reads a Decimal in a structure from a string, too
             is_text = self._form or self._mode == "serialization"
             return {"type": "string", "format": "decimal"} if kind is Decimal and is_text else None
         if isinstance(encode, type):
             return self.of(encode)
         try:
-            return self.of(inspect.signature(encode, eval_str=True).return_annotation)
-        except (ValueError, NameError):
-            # The encoder is a built-in without a signature, or its annotation has a name that is
-            # imported only for type checkers.
+            return self.of(Inspector.signature_of(encode).return_annotation)
+        except ValueError:  # the encoder is a built-in without a signature
             return {}
 
     def _flags(self, kind: type[enum.Flag]) -> Schema:
@@ -530,11 +529,6 @@ def _tuple(members: Iterable[Schema]) -> Schema:
         "minItems": len(listed),
         "maxItems": len(listed),
     }
-
-
-def _is_known(kind: type) -> bool:
-    info = TypeInfo(kind)
-    return info.has_fields or _schema_of(info) is not None
 
 
 def _schema_of(info: TypeInfo) -> Schema | None:

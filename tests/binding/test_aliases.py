@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import TypeAliasType
 
 from micropie import App, Body, Query, SetupError, describe, post
-from micropie._core.binding import without_aliases
+from micropie._core.binding.annotations import without_aliases
 from tests.binding.conftest import taking
 from tests.support.clients import MakeClient
 

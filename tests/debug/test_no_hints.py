@@ -91,6 +91,7 @@ class Sane(App):
         return who
 
     who.__annotations__["who"] = Annotated[str, Unhashable(), Query()]
+    who.__annotations__["return"] = Annotated[str, Unhashable()]
 
     @hidden
     def clock(self) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from inspect import Parameter
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
 from micropie import App, HTTPError, Request, SetupError, describe, requires, route
-from micropie.extensions import Inspector, add_route
+from micropie.extensions import Inspector, TypeInfo, add_route
 from micropie.middleware import FlowMiddleware
 from tests.support.clients import MakeClient
+
+if TYPE_CHECKING:
+    ForTypeCheckers = Any
 
 
 class Leaf(App):
@@ -34,6 +37,18 @@ class Answers(FlowMiddleware):
 class Names(FlowMiddleware):
     def after(self, request: Any, response: Any) -> None:
         response.headers["X-Hook"] = "own"
+
+
+class Priced:
+    def __call__(self, price: Annotated[int, "cents"], other: ForTypeCheckers = None) -> Leaf: ...  # type: ignore[empty-body]
+
+
+def test_a_signature_has_types_unless_only_type_checkers_know_them() -> None:
+    found = Inspector.signature_of(Priced())
+    price, other = found.parameters.values()
+    assert (price.annotation, found.return_annotation) == (Annotated[int, "cents"], Leaf)
+    assert "ForTypeCheckers" in str(other.annotation)
+    assert TypeInfo(price.annotation).plain is int
 
 
 def test_each_application_of_the_tree_is_listed_with_its_path_and_its_hooks() -> None:

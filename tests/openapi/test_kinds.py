@@ -10,7 +10,7 @@ from dataclasses import dataclass, make_dataclass
 from datetime import datetime, time
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, NewType
+from typing import Annotated, Any, Literal, NamedTuple, NewType
 
 import msgspec
 import pydantic
@@ -541,6 +541,25 @@ def test_the_innermost_of_several_discriminators_is_described() -> None:
     assert found["discriminator"]["propertyName"] == "kind"
 
 
+class Corner(NamedTuple):
+    x: int
+    y: int = 0
+
+
+@dataclass
+class Frame:
+    corner: Annotated[Corner, msgspec.Meta(description="the first")]
+
+
+def test_a_named_tuple_with_metadata_is_described_as_without() -> None:
+    components: dict[str, Any] = {}
+    schemas_for(OwnTypes({}, {}), components, "validation").of(Frame)
+    corner = components["Frame"]["properties"]["corner"]
+    assert corner == {"$ref": "#/components/schemas/Corner", "description": "the first"}
+    first, second = components["Corner"]["prefixItems"]
+    assert (first, second["type"]) == ({"type": "integer"}, "integer")
+
+
 def test_an_own_type_leaves_a_class_of_the_same_name_alone() -> None:
     def written(toll: Any) -> str:
         return str(toll.cents)
@@ -563,9 +582,6 @@ def test_an_own_type_leaves_a_class_of_the_same_name_alone() -> None:
 class Abroad(App):
     @get
     def bill(self) -> OwnBill: ...
-
-    @get
-    def tolls(self) -> list[OwnToll]: ...
 
 
 def test_inner_applications_describe_a_class_by_their_own_encoders() -> None:

@@ -383,6 +383,57 @@ def test_the_use_of_any_is_limited() -> None:
     )
 
 
+# -- annotations -----------------------------------------------------------------------------------
+
+# What takes an annotation apart, in ``typing`` or as attributes of what it contains.
+READS_TYPES = {
+    *("get_origin", "get_args", "get_type_hints", "eval_str"),
+    *("__origin__", "__args__", "__metadata__", "__supertype__", "__required_keys__"),
+}
+# Those that may, beside binding, and the reason.
+READERS = {
+    # the types of an App's attributes, to find inner applications that were never created
+    "debug/application.py": {"eval_str"},
+}
+
+
+def read_from_types(code: str) -> set[str]:
+    """Return the names in ``READS_TYPES`` that code uses, also as text, as in ``getattr``."""
+    found: set[object] = set()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                found.add(name)
+            case ast.keyword(arg=name) | ast.Constant(value=str(name)):
+                found.add(name)
+    return {name for name in READS_TYPES if name in found}
+
+
+def test_only_binding_takes_annotations_apart() -> None:
+    binding = CORE / "binding"
+    others = [path for path in EVERY_FILE if binding not in path.parents]
+    found = {name_of(path): read_from_types(path.read_text()) for path in others}
+    assert {name: names for name, names in found.items() if names} == READERS, (
+        "an annotation is read in one place, so that parameters, results, links and documents "
+        "agree: ask TypeInfo or Inspector.signature_of, in the core what binding exports, and add "
+        "what is missing there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("from typing import get_args", "get_args"),
+        ("typing.get_type_hints(kind)", "get_type_hints"),
+        ("origin = get_origin(hint)", "get_origin"),
+        ('getattr(hint, "__metadata__", ())', "__metadata__"),
+        ("signature(check, eval_str=True)", "eval_str"),
+    ],
+)
+def test_a_reader_of_annotations_is_detected(line: str, name: str) -> None:
+    assert read_from_types(line) == {name}
+
+
 # -- faces -----------------------------------------------------------------------------------------
 
 

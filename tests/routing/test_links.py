@@ -225,7 +225,7 @@ def test_the_path_fills_the_parameters_before_the_first_that_it_cannot_fill(
 
 @given(st.timedeltas(timedelta(days=-999), timedelta(days=999)))
 def test_any_timedelta_survives_a_link(duration: timedelta) -> None:
-    from micropie._core.binding import converter_for
+    from micropie._core.binding.values.converters import converter_for
     from micropie._core.http.json import url_text
 
     assert converter_for(timedelta).from_text(url_text(duration)) == duration
@@ -233,7 +233,7 @@ def test_any_timedelta_survives_a_link(duration: timedelta) -> None:
 
 @given(st.binary())
 def test_any_bytes_survive_a_link(data: bytes) -> None:
-    from micropie._core.binding import converter_for
+    from micropie._core.binding.values.converters import converter_for
     from micropie._core.http.json import url_text
 
     assert converter_for(bytes).from_text(url_text(data)) == data

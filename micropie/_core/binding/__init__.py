@@ -8,6 +8,7 @@ each source. Other files that you may want to change:
 - ``signatures/links.py``: the names and texts in links
 - ``annotations.py``: how an annotation is read
 - ``fields.py``: how the fields of a structure are read
+- ``type_info.py``: what all other packages learn about a type
 
 These are the packages:
 
@@ -22,21 +23,14 @@ from typing import TYPE_CHECKING
 
 from micropie._core.binding.annotations import (
     is_unset,
+    owner_of,
     type_name,
-    without_aliases,
-    without_unset,
-)
-from micropie._core.binding.fields import (
-    Field,
-    elements_in,
-    fields_of,
-    is_structure,
-    tag_of,
 )
 from micropie._core.binding.signatures.parameters import BoundParameter
 from micropie._core.binding.signatures.plan import (
     Plan,
     annotated,
+    hints_for,
     is_key,
     is_provider,
     provider_keys,
@@ -57,28 +51,21 @@ from micropie._core.binding.signatures.sources import (
     Header,
     Query,
     Session,
-    declared_source,
 )
-from micropie._core.binding.values.constraints import Message, is_adapted
-from micropie._core.binding.values.converters import (
-    NO_OWN_TYPES,
-    Converter,
-    OwnTypes,
-    converter_for,
-    parts_of,
-)
+from micropie._core.binding.values.constraints import Message
+from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie._core.binding.signatures.links import query_of
     from micropie._core.binding.signatures.messages import Messages
-    from micropie._core.binding.structures.makers import library_for
+    from micropie._core.binding.type_info import TypeInfo
 
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "signatures.messages": "Messages",
         "signatures.links": "query_of",
-        "structures.makers": "library_for",
+        "type_info": "TypeInfo",
     },
 )

@@ -176,14 +176,34 @@ def metadata_of(hint: Hint) -> tuple[Any, ...]:
     return metadata
 
 
+def without_metadata(hint: Hint) -> Hint:
+    """Return an annotation without any ``Annotated``, also inside of it."""
+    inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return with_arguments(inner, tuple(map(without_metadata, get_args(inner))))
+
+
+def parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
+    """Return the type that a NewType or an ``Annotated`` wraps, and the metadata. Return any other
+    annotation unchanged, with no metadata.
+    """
+    if isinstance(annotation, NewType):
+        return annotation.__supertype__, ()
+    metadata = metadata_of(annotation)
+    return annotation.__origin__ if metadata else annotation, metadata
+
+
+def wrapped_type(hint: Hint) -> Hint:
+    """Return the type inside of any ``Annotated`` and NewType around it."""
+    inner, _ = parts_of(hint)
+    return hint if inner is hint else wrapped_type(inner)
+
+
 def bare(hint: Hint) -> tuple[Hint, bool]:
     """Return the type X from ``X``, ``X | None`` or ``Annotated[X, ...]``, and whether the
     annotation allows None.
     """
-    while get_origin(hint) is Annotated or isinstance(hint, NewType):
-        hint = hint.__supertype__ if isinstance(hint, NewType) else get_args(hint)[0]
-    inner, optional = without_none(hint)
-    return (bare(inner)[0], True) if optional else (hint, False)
+    inner, optional = without_none(wrapped_type(hint))
+    return (bare(inner)[0], True) if optional else (inner, False)
 
 
 def without_none(hint: Hint) -> tuple[Hint, bool]:
@@ -201,8 +221,8 @@ def united(hint: Hint) -> tuple[object, ...]:
     """Return the members of a union. For any other annotation, return a tuple with only the
     annotation.
     """
-    is_union = type(hint) is not type and get_origin(hint) in (Union, types.UnionType)
-    return get_args(hint) if is_union else (hint,)
+    is_union = owner_of(hint) in (Union, types.UnionType)
+    return (is_union and get_args(hint)) or (hint,)
 
 
 def is_unset(item: object) -> bool:
@@ -219,8 +239,7 @@ def without_unset(hint: Hint) -> Hint:
     """Return an annotation without the types of ``is_unset`` in its union."""
     if get_origin(hint) is Annotated:
         kind, *metadata = get_args(hint)
-        sent = without_unset(kind)
-        return hint if sent is kind else Annotated[(sent, *metadata)]
+        return with_arguments(hint, (without_unset(kind), *metadata))
     members = united(hint)
     others = tuple(one for one in members if not is_unset(one))
     return hint if others in (members, ()) else Union[others]  # noqa: UP007 - may be one type

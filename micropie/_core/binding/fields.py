@@ -154,7 +154,7 @@ def is_typed_dict(kind: object) -> bool:
 
 def is_named_tuple(kind: object) -> TypeGuard[type]:
     """Return whether a class is a NamedTuple with annotations."""
-    return hasattr(get_origin(kind) or kind, "_field_defaults")
+    return hasattr(owner_of(kind), "_field_defaults")
 
 
 def has_fields(kind: object) -> TypeGuard[type]:
@@ -394,7 +394,9 @@ def _qualified_hints(structure: type) -> Mapping[str, Hint]:
 
 
 def _unqualified(hint: Hint) -> Hint:
-    """Return X for ``Final[X]``, ``Required[X]`` and ``NotRequired[X]``."""
+    """Return X for ``Final[X]``, ``Required[X]``, ``NotRequired[X]`` and ``InitVar[X]``."""
+    if isinstance(hint, dataclasses.InitVar):
+        return hint.type
     is_qualified = get_origin(hint) in (Final, Required, NotRequired)
     return _unqualified(get_args(hint)[0]) if is_qualified else hint
 

@@ -726,11 +726,16 @@ def annotated(function: AnyFunction, parameters: Sequence[Parameter]) -> list[Pa
     The function's other annotations are not evaluated, because they may use names that are imported
     for type checkers only.
     """
-    names = {one.name for one in parameters}
+    hints = hints_for(function, {one.name for one in parameters})
+    return [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]
+
+
+def hints_for(function: AnyFunction, names: Container[str]) -> Mapping[str, Hint]:
+    """Return those annotations of a function, or of a callable object, that have one of these
+    names, evaluated to types.
+    """
     inner = innermost(function)
     if not hasattr(inner, "__globals__"):
         inner = type(inner).__call__
-    hints = hints_of(
-        {name: hint for name, hint in annotations_of(inner).items() if name in names}, inner
-    )
-    return [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]
+    stated = {name: hint for name, hint in annotations_of(inner).items() if name in names}
+    return hints_of(stated, inner)

@@ -14,7 +14,14 @@ from itertools import chain, count, repeat, takewhile
 from types import NoneType
 from typing import Any, Never, cast
 
-from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of, united
+from micropie._core.binding.annotations import (
+    MAPPINGS,
+    Hint,
+    metadata_of,
+    owner_of,
+    parts_of,
+    united,
+)
 from micropie._core.binding.fields import (
     Field,
     chosen,
@@ -38,7 +45,6 @@ from micropie._core.binding.values.converters import (
     OwnTypes,
     converter_for,
     first_that_fits,
-    parts_of,
     takes_any_text,
     with_message,
     with_metadata,

@@ -24,14 +24,11 @@ from itertools import chain
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
-    Annotated,
     Any,
     NamedTuple,
-    NewType,
     TypeAlias,
     TypeVar,
     get_args,
-    get_origin,
 )
 
 from micropie._core.binding.annotations import (
@@ -43,6 +40,7 @@ from micropie._core.binding.annotations import (
     is_enum,
     is_unset,
     owner_of,
+    parts_of,
     united,
     without_aliases,
 )
@@ -419,17 +417,6 @@ def _with_zone(zone: type | None) -> dict[object, Converter]:
             for kind, expected, form, read in rows
         },
     }
-
-
-def parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
-    """Return the type that a NewType or an ``Annotated`` wraps, and the metadata. Return any other
-    annotation unchanged, with no metadata.
-    """
-    if isinstance(annotation, NewType):
-        return annotation.__supertype__, ()
-    if get_origin(annotation) is Annotated:
-        return annotation.__origin__, annotation.__metadata__
-    return annotation, ()
 
 
 def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter:

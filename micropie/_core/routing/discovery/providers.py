@@ -18,13 +18,14 @@ import inspect
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncContextDecorator, ContextDecorator, suppress
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, cast, get_origin
+from typing import Any, cast
 
 from micropie._core.binding import (
     OwnTypes,
     Plan,
     is_key,
     is_provider,
+    owner_of,
     provider_keys,
     type_name,
 )
@@ -195,7 +196,7 @@ class Providers:
         """Return the context manager for ``request.resource(key)``. Raises ``LookupError`` if
         nothing provides ``key``, and ``SetupError`` if a provider reads the body.
         """
-        found = next((one for one in (key, get_origin(key)) if one in self), None)
+        found = next((one for one in (key, owner_of(key)) if one in self), None)
         if found is None:
             if not (inspect.isroutine(key) or is_provider(key)):
                 raise LookupError(
@@ -313,7 +314,7 @@ def check_key(key: object) -> None:
         raise SetupError(
             f"{type_name(key)} can't be provided, because micropie creates one for each request"
         )
-    if getattr(get_origin(key) or key, "__module__", "") == "builtins":
+    if getattr(owner_of(key), "__module__", "") == "builtins":
         name = type_name(key)
         raise SetupError(
             f"provides({name}) would take over every parameter that is annotated with {name}: "

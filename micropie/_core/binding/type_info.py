@@ -6,26 +6,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import Parameter
-from types import UnionType
-from typing import Any, Literal, LiteralString, Union, get_args, get_origin
+from typing import Any, Literal, LiteralString, get_args
 
-from micropie._core.binding import (
-    Converter,
+from micropie._core.binding.annotations import (
+    owner_of,
+    parts_of,
+    type_name,
+    united,
+    without_aliases,
+    without_metadata,
+    without_unset,
+    wrapped_type,
+)
+from micropie._core.binding.fields import (
     Field,
-    answer_parts,
-    converter_for,
-    declared_source,
     elements_in,
     fields_of,
-    is_adapted,
+    has_fields,
+    hints_of_class,
+    is_pydantic,
     is_structure,
-    items_of,
-    parts_of,
     tag_of,
-    type_name,
-    without_aliases,
-    without_unset,
 )
+from micropie._core.binding.signatures.results import answer_parts, items_of
+from micropie._core.binding.signatures.sources import declared_source
+from micropie._core.binding.values.constraints import is_adapted
+from micropie._core.binding.values.converters import Converter, converter_for
 from micropie._core.http import sent_as
 
 
@@ -53,10 +59,8 @@ class TypeInfo:
         self.source, stated = declared_source(without_aliases(annotation))
         self.annotation: Any = without_unset(stated)
         self.wrapped, self.metadata = parts_of(self.annotation)
-        self.bare = self.wrapped
-        while (inner := parts_of(self.bare)[0]) is not self.bare:
-            self.bare = inner
-        self.kind: Any = get_origin(self.bare) or self.bare
+        self.bare = wrapped_type(self.annotation)
+        self.kind: Any = owner_of(self.bare)
         self.arguments = get_args(self.bare)
 
     @property
@@ -70,7 +74,12 @@ class TypeInfo:
     @property
     def members(self) -> Sequence[Any]:
         """The members of a union, or only the bare annotation."""
-        return self.arguments if self.kind in (Union, UnionType) else (self.bare,)
+        return united(self.bare)
+
+    @property
+    def plain(self) -> Any:
+        """The annotation without any metadata: ``list[int]`` for ``list[Annotated[int, ...]]``."""
+        return without_metadata(self.annotation)
 
     @property
     def name(self) -> str:
@@ -81,7 +90,7 @@ class TypeInfo:
     @property
     def has_fields(self) -> bool:
         """Whether the annotation is a structure or a named tuple."""
-        return self.structure is not None or hasattr(self.kind, "_field_defaults")
+        return has_fields(self.annotation)
 
     @property
     def fields(self) -> Sequence[Field]:
@@ -93,6 +102,13 @@ class TypeInfo:
         - ``default``: its value if it isn't sent, unless a function creates it.
         """
         return fields_of(self.annotation) if self.has_fields else ()
+
+    @property
+    def hints(self) -> Mapping[str, Any]:
+        """The annotations of a class by attribute, inherited ones included. That of an ``InitVar``
+        is its type.
+        """
+        return hints_of_class(self.annotation)
 
     @property
     def tag(self) -> Mapping[str, object]:
@@ -115,7 +131,7 @@ class TypeInfo:
     @property
     def is_model(self) -> bool:
         """Whether the annotation is a pydantic model or one of pydantic's dataclasses."""
-        return "__pydantic_serializer__" in vars(self.kind)
+        return is_pydantic(self.annotation)
 
     @property
     def is_pydantics(self) -> bool:
@@ -124,7 +140,8 @@ class TypeInfo:
         """
         if self.structure is None:
             return is_adapted(self.annotation)
-        from micropie._core.binding import library_for  # imports what only structures need
+        # imports what only structures need
+        from micropie._core.binding.structures.makers import library_for
 
         return library_for(self.annotation, is_for_results=False).is_pydantic
 
