@@ -75,7 +75,6 @@ CACHES = {
     "_core/binding/structures/invalid.py:_fields_in_objects": AUTHORS,
     "_core/binding/structures/invalid.py:_has_clear_names": AUTHORS,
     "_core/binding/values/adapters.py:_takes_parsed": AUTHORS,
-    "_core/binding/values/finder.py:_fields_with": AUTHORS,
     "_core/binding/values/unions.py:_inside": AUTHORS,
     "channels/redis.py:_warn_once": "test_a_message_logged_once_is_logged_for_each_text",
     "debug/access.py:_tell": "test_a_message_logged_once_is_logged_for_each_text",

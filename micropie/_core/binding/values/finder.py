@@ -5,7 +5,6 @@ for the checks in ``limits.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -84,7 +83,8 @@ class Finder:
         kinds = [*chain.from_iterable(map(layers_of, hints))]
         fields: dict[str, list[Hint]] = {}
         for kind in filter(is_structure, kinds):
-            for name, hint in _fields_with(kind, self._is_wanted):
+            named = {field.name: field.hint for field in fields_of(kind)}
+            for name, hint in {**named, **attributes_of(kind)}.items():  # an alias is a name, too
                 fields.setdefault(name, []).append(hint)
         dicts = [get_args(kind) for kind in kinds if get_origin(kind) in MAPPINGS]
         arrays = [elements_in(kind) or ((), Any) for kind in kinds]
@@ -92,7 +92,7 @@ class Finder:
         return _Inside(
             hints,
             any(map(self._is_wanted, kinds)),
-            {name: self._useful(stated) for name, stated in fields.items()},
+            {name: useful for name in fields if (useful := self._useful(fields[name]))},
             self._useful(one[0] for one in dicts if one),
             self._useful(one[-1] for one in dicts if one),
             [
@@ -144,15 +144,3 @@ def _get(owner: object, name: str) -> object:
         return getattr(owner, name, None)
     except Exception:  # raised by a property, which the library may not need
         return None
-
-
-@lru_cache(maxsize=256)
-def _fields_with(
-    structure: type, is_wanted: Callable[[object], bool]
-) -> Sequence[tuple[str, Hint]]:
-    """Return the names and annotations of those fields of a structure that contain a type for which
-    ``is_wanted`` returns True. A field with an alias has both names.
-    """
-    found = {field.name: field.hint for field in fields_of(structure)}
-    found |= attributes_of(structure)
-    return [(name, hint) for name, hint in found.items() if any(map(is_wanted, kinds_in(hint)))]
