@@ -10,7 +10,7 @@ would reject.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
@@ -55,7 +55,7 @@ from micropie._core.binding.values.converters import (
     converter_for,
     simple_types,
 )
-from micropie._core.binding.values.finder import Finder, as_dict
+from micropie._core.binding.values.finder import Finder, as_dict, finder_for
 from micropie._core.binding.values.limits import (
     check_fields,
     check_json_texts,
@@ -145,14 +145,7 @@ class Maker(Library):
 
     @cached_property
     def _hash_finder(self) -> Finder | None:
-        return self._finder(has_chosen_hashes)
-
-    def _finder(self, is_wanted: Callable[[object], bool]) -> Finder | None:
-        # A result may contain classes that msgspec can't read, because pydantic sends them.
-        with suppress(ImportError, *UNREADABLE):
-            if any(map(is_wanted, self._kinds)):
-                return Finder(self.hint, is_wanted)
-        return None
+        return finder_for(self.hint, has_chosen_hashes)
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
@@ -203,7 +196,7 @@ class ByPydantic(Maker):
             isolated(self.adapter.rebuild)  # raises an error that contains the undefined name
         super().prepare()
         self._has_long_paths = has_long_paths(self._kinds)
-        self._json_finder = self._finder(takes_json_text)
+        self._json_finder = finder_for(self.hint, takes_json_text)
         configs = (getattr(one, "model_config", {}) for one in self._kinds)
         self._is_strict = any(one.get("strict") for one in configs)
 
@@ -354,7 +347,7 @@ class ByMsgspec(Maker):
 
     @cached_property
     def _text_finder(self) -> Finder | None:
-        return self._finder(has_long_matches)
+        return finder_for(self.hint, has_long_matches)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. Also accepts what msgspec itself rejects and a parameter accepts, such as

@@ -34,7 +34,7 @@ from micropie._core.binding.values.constraints import (
     BrokenConstraint,
     broken,
 )
-from micropie._core.binding.values.finder import Finder
+from micropie._core.binding.values.finder import finder_for
 from micropie._core.binding.values.limits import (
     SizeError,
     check_fields,
@@ -199,17 +199,14 @@ class Adapter:
         self.name = getattr(kind, "__name__", str(kind))
         self._annotation = annotation
         pydantic = sys.modules["pydantic"]
-        kinds = kinds_in(annotation)
         check_fields(annotation, True, self.name)
         try:
             self._adapter = isolated(pydantic.TypeAdapter, annotation)
         except (ImportError, NameError, TypeError, pydantic.PydanticUserError) as error:
             sentence = str(error).partition("\n")[0]
             raise SetupError(f"pydantic can't create a {self.name}: {sentence}") from None
-        self._has_hashes = any(map(has_chosen_hashes, kinds))
-        self._json_finder = (
-            Finder(annotation, takes_json_text) if any(map(takes_json_text, kinds)) else None
-        )
+        self._has_hashes = any(map(has_chosen_hashes, kinds_in(annotation)))
+        self._json_finder = finder_for(annotation, takes_json_text)
         is_text = takes_json_text(annotation)
         self.is_collection = not is_text and element_types(kind) is not None
         self.takes_text = is_text or owner_of(kind) not in MAPPINGS

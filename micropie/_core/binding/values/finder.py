@@ -5,10 +5,11 @@ for the checks in ``limits.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, NamedTuple, get_args, get_origin
 
-from micropie._core.binding.annotations import MAPPINGS, Hint
+from micropie._core.binding.annotations import MAPPINGS, UNREADABLE, Hint
 from micropie._core.binding.fields import (
     attributes_of,
     elements_in,
@@ -108,6 +109,15 @@ class Finder:
             if hint not in found and any(map(self._is_wanted, kinds_in(hint))):
                 found.append(hint)
         return found
+
+
+def finder_for(hint: Hint, is_wanted: Callable[[object], bool]) -> Finder | None:
+    """Return the finder for an annotation, or None if the annotation contains no wanted type."""
+    # A result may contain classes that msgspec can't read, because pydantic sends them.
+    with suppress(ImportError, *UNREADABLE):
+        if any(map(is_wanted, kinds_in(hint))):
+            return Finder(hint, is_wanted)
+    return None
 
 
 def _parts_of(value: object, inside: _Inside) -> Iterator[tuple[object, Sequence[Hint]]]:
