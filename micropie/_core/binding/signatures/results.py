@@ -392,15 +392,13 @@ class ResultFilter:
         Raises ``ResponseError`` if the result doesn't match the annotation. The error's message
         contains the path to the invalid value.
         """
-        is_plain = False
+        is_of_msgspec = not self.maker.is_pydantic
         try:
             # If a result has only objects of ``classes``, msgspec would return it unchanged. So
             # don't call msgspec.
-            is_of_msgspec = not self.maker.is_pydantic
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
-            if is_of_msgspec:
-                is_plain = self.shape.is_plain(made)
+            is_plain = is_of_msgspec and self.shape.is_plain(made)
         except (ValueError, TypeError, ImportError, RecursionError) as error:
             from micropie._core.binding.structures.invalid import described
 
