@@ -59,7 +59,7 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from micropie._core.execution import TASKS
+from micropie._core.execution import TASKS, LoopTasks
 from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.on_demand import Value
 
@@ -84,7 +84,7 @@ def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Va
 
 
 @types.coroutine
-def resume(steps: Steps[Value], waits_for: Any, seconds: float | None = None) -> Steps[Value]:
+def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None) -> Steps[Value]:
     """Await the rest of an awaitable that was started by ``next(steps)`` and has yielded
     ``waits_for``.
 
@@ -106,18 +106,7 @@ def resume(steps: Steps[Value], waits_for: Any, seconds: float | None = None) ->
                         scope.deadline = deadline
                         sent = yield waits_for
                 else:
-                    # In place of None, wait for a future that is cancelled in the next turn.
-                    waits_for = waits_for or next(tasks.new_future().__await__())
-                    timer = waits_for.get_loop().call_at(
-                        deadline,
-                        waits_for.cancel,
-                        deadline + tasks.current_task().cancelling(),
-                        context=Context(),
-                    )
-                    try:
-                        yield waits_for
-                    finally:
-                        timer.cancel()
+                    yield from _cancelled_at(deadline, waits_for, tasks)
             except BaseException as error:
                 raised = error
             if seconds is None and sent is None and raised is None:
@@ -125,7 +114,7 @@ def resume(steps: Steps[Value], waits_for: Any, seconds: float | None = None) ->
             if deadline is not None and (
                 brings_cancellation(sent, scope)
                 if tasks.is_trio
-                else raised and raised.args == (deadline + tasks.current_task().cancelling(),)
+                else was_cancelled_at(deadline, raised, tasks)
             ):
                 timeout, deadline = raised or getattr(sent, "error", None), None
             try:
@@ -139,6 +128,29 @@ def resume(steps: Steps[Value], waits_for: Any, seconds: float | None = None) ->
                 raise TimeoutError from None
     finally:
         sent = raised = timeout = None
+
+
+def _cancelled_at(deadline: float, waits_for: Any, tasks: LoopTasks) -> Steps[None]:
+    """Pass ``waits_for`` to asyncio, and cancel it at the deadline. In place of None, wait for a
+    future that is cancelled in the next turn.
+    """
+    waits_for = waits_for or next(tasks.new_future().__await__())
+    timer = waits_for.get_loop().call_at(
+        deadline,
+        waits_for.cancel,
+        deadline + tasks.current_task().cancelling(),
+        context=Context(),
+    )
+    try:
+        yield waits_for
+    finally:
+        timer.cancel()
+
+
+def was_cancelled_at(deadline: float, raised: BaseException | None, tasks: LoopTasks) -> bool:
+    """Return whether ``_cancelled_at`` alone has caused an exception."""
+    requests = tasks.current_task().cancelling()
+    return raised is not None and raised.args == (deadline + requests,)
 
 
 def brings_cancellation(sent: object, scope: anyio.CancelScope | GracefulScope) -> bool:

@@ -39,7 +39,7 @@ class Wait:
 
 
 def step_after(
-    steps: Generator[Step, Any, object],
+    steps: Generator[Step, object, object],
     step: object,
     perform: Callable[[Any], object] = operator.call,
 ) -> Step:
@@ -47,7 +47,7 @@ def step_after(
 
     Raises ``StopIteration`` with the generator's result if there is no next step.
     """
-    resume: Callable[[Any], Step] = steps.send
+    resume: Callable[..., Step] = steps.send
     result: object = None
     try:
         try:
@@ -60,7 +60,7 @@ def step_after(
 
 
 def in_this_thread(
-    steps: Generator[Step, Any, Result],
+    steps: Generator[Step, object, Result],
     step: Step | None = None,
     perform: Callable[[Any], object] = operator.call,
 ) -> Result:
