@@ -38,6 +38,7 @@ close frame, because it runs after every handler.
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -113,8 +114,12 @@ async def _in_time(awaitable: Awaitable[None], seconds: float | None) -> None:
     """Await the server's ``send`` under trio. The time limit is a scope around the whole call,
     because the call may use ``nursery.start``, which doesn't support a scope around its wait alone.
     """
-    with anyio.fail_after(seconds):
+    trio = sys.modules["trio"]
+    deadline = inf if seconds is None else trio.current_time() + seconds
+    with trio.CancelScope(deadline=deadline) as scope:  # half the time of anyio's
         await awaitable
+    if scope.cancelled_caught:
+        raise TimeoutError
 
 
 class Connection(Progress):
