@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import select
 import socket
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import wraps
@@ -25,6 +24,7 @@ from micropie._core.execution.steps import redis_client
 from micropie._core.execution.steps.redis_client import RedisClient
 from micropie._core.execution.threads import Slots, slots_of
 from micropie.sessions import RedisSessionBackend, SessionBackend
+from tests.support.accepting import Accepting
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until, until_async
 
@@ -37,33 +37,21 @@ LOOPS: dict[str, dict[str, Any]] = {
 THREADS = Threads(1)
 
 
-class Server:
+class Server(Accepting):
     """Accepts connections. A test sends the responses: ``commands`` has the socket and the bytes of
     each command, and no bytes when a connection has ended.
     """
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self.commands = SimpleQueue[tuple[socket.socket, bytes]]()
-        self._sockets: list[socket.socket] = []
-        self.client = RedisClient("Test", f"redis://127.0.0.1:{self._listener.getsockname()[1]}", 5)
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
+        self.client = RedisClient("Test", f"redis://127.0.0.1:{self.port}", 5)
 
     def close(self) -> None:
         self.client.close()
-        for one in (self._listener, *self._sockets):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        super().close()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._sockets.append(client)
-                threading.Thread(target=self._receive, args=[client], daemon=True).start()
-
-    def _receive(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
                 self.commands.put((client, data))

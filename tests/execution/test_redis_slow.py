@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from micropie.channels import redis as redis_channels
 from micropie.middleware import RedisRates, redis_rate_store
 from micropie.sessions import Changes, RedisSessionBackend
 from micropie.sessions import redis as redis_sessions
+from tests.support.accepting import Accepting
 from tests.support.waiting import PATIENCE, until
 
 # Zeros before a number make a response long, and leave it as it is.
@@ -35,40 +35,19 @@ RESPONSES = {
 }
 
 
-class SlowServer:
+class SlowServer(Accepting):
     """Sends a byte, waits for a moment, sends the next one.
 
     ``answers_pings``: whether it responds to PING at once, as over a new connection.
     """
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
         self.answers_pings = True
         self.is_quick = False
         self.begun = self.completed = 0
-        self._is_over = threading.Event()
-        self._clients: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def close(self) -> None:
-        self._is_over.set()
-        for one in (self._listener, *self._clients):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._clients.append(client)
-                if self._is_over.is_set():  # ``close`` may have missed this one
-                    client.close()
-                    return
-                threading.Thread(target=self._respond, args=[client], daemon=True).start()
-
-    def _respond(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         with suppress(OSError):
             while commands := client.recv(65536):
                 names = re.findall(rb"\$\d+\r\n([A-Z]+)\r\n", commands)

@@ -421,18 +421,16 @@ class RedisClient:
         Raises the errors of ``reached``, and redis-py's ``NoScriptError``. When the generator is
         closed, the connection is, too, because the response may still come.
         """
-        pool, response = self._client().connection_pool, _NONE_YET
-        connection = None
+        client, connection, response = self._client(), None, _NONE_YET
         try:
             if _is_traced():
-                client = self._client()
                 response = yield partial(_by, ends, client.execute_command, *command)
                 return response
             connection = self._open_connection()
             if connection is None:
                 if self._primary is not None:
                     yield partial(_by, ends, self.place)
-                connection = yield partial(_by, ends, pool.get_connection)
+                connection = yield partial(_by, ends, client.connection_pool.get_connection)
             try:
                 _by(0.0, connection.send_command, *command)
             except redis.TimeoutError:  # too long for the system's buffer, so it was closed
